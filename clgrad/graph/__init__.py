@@ -1,0 +1,1 @@
+"""Deferred execution: values, the tape, fusion, plans; knows no gradients."""

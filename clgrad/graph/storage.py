@@ -1,0 +1,93 @@
+"""Values and storages: logical device memory.
+
+A `Value` is the handle of one immutable result: pending on a tape, held in a buffer, or a recipe
+that computes it again. A `Storage` is what tensors share; its current value changes with every
+in-place op, the values themselves never do. Nothing here knows gradients.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from clgrad.dtypes import DType
+
+
+class Value:
+    """Handle of one result: `numel` elements of `dtype` on `device`, flat and contiguous.
+
+    That a handle is alive means that somebody needs the value: a storage (`held`), or something
+    saved for backward. The tape holds handles weakly.
+
+    Attributes:
+        buffer: device memory, once realised.
+        tape, index: the tape on which it is pending and its entry there, else None and -1.
+        recipe: how to compute it again, if it was left unrealised (see `recipes`).
+        shared: memory that somebody outside may read or write.
+        holder: weak reference to the storage whose current value this is; a tuple of them where
+            clones share it.
+    """
+
+    __slots__ = (
+        "__weakref__", "buffer", "device", "dtype", "error", "holder", "index", "numel", "recipe",
+        "shared", "tape",
+    )  # fmt: skip
+
+    def __init__(self, numel: int, dtype: DType, device: Any) -> None:
+        self.numel = numel
+        self.dtype = dtype
+        self.device = device
+        self.buffer: Any = None
+        self.tape: Any = None
+        self.index = -1
+        self.recipe: Any = None
+        self.shared = False
+        self.holder: Any = None
+        self.error: BaseException | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is the current value of a storage."""
+        holder = self.holder
+        if holder is None:
+            return False
+        if type(holder) is tuple:
+            return any((s := h()) is not None and s.value is self for h in holder)
+        storage = holder()
+        return storage is not None and storage.value is self
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel * self.dtype.itemsize
+
+
+class Storage:
+    """Memory that tensors share: the current value of a base, its views and detached twins."""
+
+    __slots__ = ("__weakref__", "value")
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        holder = value.holder
+        mine = weakref.ref(self)
+        if holder is None:
+            value.holder = mine
+        else:
+            value.holder = (*(holder if type(holder) is tuple else (holder,)), mine)
+
+    def replace(self, value: Value) -> None:
+        """Make `value` the current one (an in-place op wrote)."""
+        self.value = value
+        value.holder = weakref.ref(self)
+
+    @property
+    def numel(self) -> int:
+        return self.value.numel
+
+    @property
+    def device(self) -> Any:
+        return self.value.device
+
+    @property
+    def dtype(self) -> DType:
+        return self.value.dtype

@@ -1,0 +1,1 @@
+"""The op table: data and host functions; no kernels, no tensors."""

@@ -1,0 +1,434 @@
+"""The op record and the declarators that make one.
+
+One record says everything about an op; kernels, derivative ops, what is saved, names and docs are
+derived from it. Nothing here knows tensors, kernels or devices.
+
+    pointwise   scalar formulas as strings
+    creation    a formula over parameters and the element's own index `i`
+    reduction   element, combine and finish formulas over one or more accumulators
+    view        a host function over `Layout`; no kernel at all
+    primitive   a kernel family of its own (matmul); host function for the gradients
+    composite   a host function over other ops, recorded as one node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clgrad.errors import ClgradValueError
+from clgrad.expr import Expr, call, diff, free_names, parse, simplify, substitute
+from clgrad.expr import name as leaf
+
+REQUIRED: Any = object()
+"""Default of a parameter that has none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduction:
+    """How a reduction folds its elements; accumulators are named `a0, a1, …` (and `b0, b1, …`).
+
+    Attributes:
+        init: constants to start from (formulas without names, or `lowest`/`highest` of the dtype).
+        element: formulas over `x` and `i`, the position among the reduced elements.
+        combine: formulas over `a0…` and `b0…`; must be associative.
+        finish: formula over `a0…` and `n`, the number of reduced elements.
+        accumulate: dtype names of the accumulators; `acc` is the reduction's computing dtype.
+        empty: whether reducing nothing is defined (it then gives finish of init).
+    """
+
+    init: tuple[str, ...]
+    element: tuple[Expr, ...]
+    combine: tuple[Expr, ...]
+    finish: Expr
+    accumulate: tuple[str, ...]
+    empty: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Op:
+    """One op, as pure data. Compare by identity.
+
+    Attributes:
+        name: what users call it; `kind`: one of the structures above.
+        inputs: names of the tensor operands, in order (a Python number may stand for one).
+        params: (name, default) of what is not differentiated; numbers among them are kernel
+            arguments if `numeric` names them, everything else is static.
+        formula: value of one element over inputs, numeric params and `i`.
+        promote: `default` common dtype, `float` integers become the default float,
+            `none` each operand keeps its own.
+        result: `same` as computed, `bool`, a dtype name, or `param:dtype`.
+        masks: inputs that must be bool and take no part in promotion.
+        derivatives: input name -> formula over `g`, inputs, numeric params and `y`, the result.
+        backward: host function `(ctx, g) -> tuple of gradients`, where formulas do not do.
+        saves: names (inputs, `y`) that `backward` reads through `ctx.saved(name)`.
+        layout: views: `(Layout, **params) -> Layout`.
+        forward: composites: `(*tensors, **params) -> Tensor`.
+        shape: primitives: `(metas, params) -> Signature`; see `signature`.
+        inplace: whether `name_` exists.
+        node_name: what `grad_fn` is called.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    params: tuple[tuple[str, Any], ...] = ()
+    numeric: frozenset[str] = frozenset()
+    formula: Expr | None = None
+    promote: str = "default"
+    result: str = "same"
+    masks: frozenset[str] = frozenset()
+    derivatives: Mapping[str, Expr] = field(default_factory=dict)
+    backward: Callable[..., Any] | None = None
+    saves: tuple[str, ...] = ()
+    layout: Callable[..., Any] | None = None
+    forward: Callable[..., Any] | None = None
+    shape: Callable[..., Any] | None = None
+    reduction: Reduction | None = None
+    inplace: bool = False
+    node_name: str = ""
+    doc: str = ""
+    source: str = ""
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    @property
+    def differentiable(self) -> bool:
+        return bool(self.derivatives) or self.backward is not None
+
+
+OPS: dict[str, Op] = {}
+"""Every registered op by name."""
+
+
+def register(op: Op) -> Op:
+    """Enter `op` in the table; raises `ClgradValueError` where its name is taken."""
+    if op.name in OPS:
+        raise ClgradValueError(
+            f"{op.name}: an op of this name exists. Hint: choose another name for yours."
+        )
+    OPS[op.name] = op
+    return op
+
+
+def _signature(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]:
+    """Read `"x, *, negative_slope=0.01"` as inputs and parameters."""
+    inputs: list[str] = []
+    params: list[tuple[str, Any]] = []
+    keyword_only = False
+    for part in (p.strip() for p in text.split(",")):
+        if not part:
+            continue
+        if part == "*":
+            keyword_only = True
+        elif keyword_only:
+            name, equals, default = part.partition("=")
+            params.append((name.strip(), float(default) if equals else REQUIRED))
+        else:
+            inputs.append(part)
+    return tuple(inputs), tuple(params)
+
+
+def camel(name: str) -> str:
+    """Return `log_softmax` as `LogSoftmax`."""
+    return "".join(part[:1].upper() + part[1:] for part in name.strip("_").split("_"))
+
+
+def pointwise(
+    name: str,
+    inputs: str,
+    formula: str,
+    *,
+    promote: str = "default",
+    result: str = "same",
+    masks: Sequence[str] = (),
+    static: Sequence[tuple[str, Any]] = (),
+    inplace: bool = True,
+    node_name: str = "",
+    doc: str = "",
+    add: bool = True,
+    **derivatives: str,
+) -> Op:
+    """Declare an op that computes each element by itself.
+
+    Args:
+        name: its name.
+        inputs: operand names, then after `*` numeric parameters with their defaults.
+        formula: value of an element, in Python expression syntax.
+        masks: operands that must be bool.
+        static: further parameters that take no part in the formula (`dtype` of a cast).
+        derivatives: `d<input>="formula over g, the inputs and y"`.
+
+    Raises:
+        FormulaError: a formula cannot be read or uses an unknown name.
+        ClgradValueError: the name is taken, or a derivative names no input.
+    """
+    names, params = _signature(inputs)
+    numeric = tuple(p for p, _ in params)
+    known = {f"d{n}": n for n in names}
+    for key in derivatives:
+        if key not in known:
+            raise ClgradValueError(
+                f"{name}: {key!r} is no derivative. Expected one of {', '.join(known)}."
+            )
+    op = Op(
+        name=name,
+        kind="pointwise",
+        inputs=names,
+        params=(*params, *static),
+        numeric=frozenset(numeric),
+        formula=parse(formula, {*names, *numeric, "i"}),
+        promote=promote,
+        result=result,
+        masks=frozenset(masks),
+        derivatives={
+            known[key]: parse(text, {*names, *numeric, "g", "y", "i"})
+            for key, text in derivatives.items()
+        },
+        inplace=inplace,
+        node_name=node_name or f"{camel(name)}Backward0",
+        doc=doc,
+        source=formula,
+    )
+    return register(op) if add else op
+
+
+def creation(
+    name: str, params: str, formula: str, *, numeric_dtypes: str = "same", doc: str = ""
+) -> Op:
+    """Declare an op without tensor operands: a formula over numeric params and the index `i`.
+
+    Its static parameters are always `shape` and `dtype`; `numeric_dtypes="uint64"` passes the
+    numbers as 64-bit unsigned (seeds and offsets), `same` in the result's computing dtype.
+    """
+    _, numbers = _signature("*," + params)
+    names = {n for n, _ in numbers}
+    return register(
+        Op(
+            name=name,
+            kind="creation",
+            inputs=(),
+            params=(*numbers, ("shape", REQUIRED), ("dtype", REQUIRED)),
+            numeric=frozenset(names),
+            formula=parse(formula, {*names, "i"}),
+            promote=numeric_dtypes,
+            result="param:dtype",
+            doc=doc,
+            source=formula,
+        )
+    )
+
+
+def reduction(
+    name: str,
+    inputs: str = "x",
+    *,
+    init: str | Sequence[str],
+    combine: str | Sequence[str],
+    element: str | Sequence[str] = "x",
+    finish: str = "a",
+    accumulate: Sequence[str] = ("acc",),
+    promote: str = "default",
+    result: str = "same",
+    empty: bool = True,
+    dx: str | None = None,
+    backward: Callable[..., Any] | None = None,
+    saves: Sequence[str] = (),
+    params: Sequence[tuple[str, Any]] = (),
+    doc: str = "",
+    add: bool = True,
+) -> Op:
+    """Declare an op that folds elements along dims.
+
+    With one accumulator the formulas may call it `a` (and the other side `b`). `dx` reads `g` and
+    `y` broadcast over the reduced dims, `x`, and `n`, the number of reduced elements.
+
+    Raises:
+        FormulaError: a formula cannot be read or uses an unknown name.
+        ClgradValueError: the name is taken, or the accumulators do not agree in number.
+    """
+    (operand,) = _signature(inputs)[0]
+    inits, combines, elements = (
+        (v,) if isinstance(v, str) else tuple(v) for v in (init, combine, element)
+    )
+    if not len(inits) == len(combines) == len(elements) == len(accumulate):
+        raise ClgradValueError(
+            f"{name}: {len(inits)} initial values, {len(combines)} combine, {len(elements)} "
+            f"element formulas and {len(accumulate)} accumulator dtypes. Expected as many of each."
+        )
+    count = range(len(inits))
+    accumulators = {f"{side}{k}" for side in "ab" for k in count}
+    alias = {"a": "a0", "b": "b0"} if len(inits) == 1 else {}
+
+    def read(text: str, names: set[str]) -> Expr:
+        parsed = parse(text, names | set(alias))
+        return substitute(parsed, {k: leaf(v) for k, v in alias.items()})
+
+    rule = Reduction(
+        init=inits,
+        element=tuple(parse(e, {operand, "i"}) for e in elements),
+        combine=tuple(read(c, accumulators) for c in combines),
+        finish=read(finish, {f"a{k}" for k in count} | {"n"}),
+        accumulate=tuple(accumulate),
+        empty=empty,
+    )
+    op = Op(
+        name=name,
+        kind="reduction",
+        inputs=(operand,),
+        params=(("dim", None), ("keepdim", False), *params),
+        promote=promote,
+        result=result,
+        derivatives={} if dx is None else {operand: parse(dx, {operand, "g", "y", "n"})},
+        backward=backward,
+        saves=tuple(saves),
+        reduction=rule,
+        node_name=f"{camel(name)}Backward0",
+        doc=doc,
+        source=f"{' ; '.join(combines)}",
+    )
+    return register(op) if add else op
+
+
+def view(
+    name: str,
+    layout: Callable[..., Any],
+    backward: Callable[..., Any],
+    *,
+    params: Sequence[tuple[str, Any]] = (),
+    node_name: str = "",
+    doc: str = "",
+) -> Op:
+    """Declare an op that shares its input's storage under another layout."""
+    return register(
+        Op(
+            name=name,
+            kind="view",
+            inputs=("x",),
+            params=tuple(params),
+            layout=layout,
+            backward=backward,
+            node_name=node_name or f"{camel(name)}Backward0",
+            doc=doc,
+        )
+    )
+
+
+def primitive(
+    name: str,
+    inputs: str,
+    shape: Callable[..., Any],
+    *,
+    backward: Callable[..., Any] | None = None,
+    saves: Sequence[str] = (),
+    params: Sequence[tuple[str, Any]] = (),
+    node_name: str = "",
+    doc: str = "",
+) -> Op:
+    """Declare an op with a kernel family of its own; `shape` builds its `Signature`."""
+    return register(
+        Op(
+            name=name,
+            kind="primitive",
+            inputs=_signature(inputs)[0],
+            params=tuple(params),
+            shape=shape,
+            backward=backward,
+            saves=tuple(saves),
+            node_name=node_name or f"{camel(name)}Backward0",
+            doc=doc,
+        )
+    )
+
+
+def composite(
+    name: str,
+    inputs: str,
+    forward: Callable[..., Any],
+    *,
+    backward: Callable[..., Any],
+    saves: Sequence[str] = (),
+    params: Sequence[tuple[str, Any]] = (),
+    node_name: str = "",
+    inplace: bool = False,
+    doc: str = "",
+) -> Op:
+    """Declare an op made of other ops whose gradient is written here and recorded as one node."""
+    return register(
+        Op(
+            name=name,
+            kind="composite",
+            inputs=_signature(inputs)[0],
+            params=tuple(params),
+            forward=forward,
+            backward=backward,
+            saves=tuple(saves),
+            inplace=inplace,
+            node_name=node_name or f"{camel(name)}Backward0",
+            doc=doc,
+        )
+    )
+
+
+_derived: dict[tuple[Op, str], tuple[Op, tuple[str, ...]]] = {}
+
+
+def derived(op: Op, operand: str) -> tuple[Op, tuple[str, ...]]:
+    """Return the op that computes `op`'s gradient for `operand`, and what its operands are.
+
+    The second result names, operand by operand, what to pass: `g` (the incoming gradient), an
+    input, a numeric param, `y` (the result) or `n`. Inside the new op `g` and `y` have fresh
+    names, because its own derivatives have an incoming gradient again.
+    """
+    found = _derived.get((op, operand))
+    if found is None:
+        formula = op.derivatives[operand]
+        order = ("g", *op.inputs, *(p for p, _ in op.params if p in op.numeric), "y", "n")
+        used = free_names(formula)
+        sources = tuple(n for n in order if n in used)
+        depth = next(d for d in range(1, 99) if f"g{d}" not in op.inputs)
+        fresh = {"g": f"g{depth}", "y": f"y{depth}"}
+        names = tuple(fresh.get(n, n) for n in sources)
+        formula = substitute(formula, {old: leaf(new) for old, new in fresh.items()})
+        new = Op(
+            name=f"{op.name}.d{operand}",
+            kind="pointwise",
+            inputs=names,
+            formula=formula,
+            masks=op.masks & frozenset(names),
+            derivatives=SymbolicDerivatives(formula, names),
+            node_name=f"{camel(op.name)}BackwardBackward0",
+            doc=f"Gradient of {op.name} for {operand}.",
+        )
+        found = _derived.setdefault((op, operand), (new, sources))
+    return found
+
+
+class SymbolicDerivatives(Mapping[str, Expr]):
+    """Derivatives of a formula for each of its names, differentiated when first asked for.
+
+    Each is `g` times the partial derivative; the tower of double, triple, … derivatives is thus
+    as deep as somebody climbs it.
+    """
+
+    def __init__(self, formula: Expr, names: Sequence[str]) -> None:
+        self._formula = formula
+        self._names = tuple(names)
+        self._made: dict[str, Expr] = {}
+
+    def __getitem__(self, key: str) -> Expr:
+        made = self._made.get(key)
+        if made is None:
+            if key not in self._names:
+                raise KeyError(key)
+            made = simplify(call("mul", leaf("g"), diff(self._formula, key)))
+            self._made[key] = made
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

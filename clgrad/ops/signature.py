@@ -1,0 +1,429 @@
+"""A signature: one op applied to operands of known dtype and layout; everything but the values.
+
+Signatures are interned per (op, operand metas, static params), so dtype promotion, shape rules and
+typing of the formula happen once, and recording an op is one lookup. A signature is what the graph
+schedules: it says which elements of which operands each element of the result is computed from.
+
+Kinds (what the graph distinguishes):
+    map      result element = expr(operand elements at the same place of the iteration space)
+    reduce   fold along the last `reduced` dims of the iteration space
+    matmul   batched contraction
+    write    a map whose result replaces a part of operand 0's storage, `target` its layout there
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clgrad.dtypes import DType, bool_, by_name, get_default_dtype, of_number, result_type
+from clgrad.errors import DeviceError, DTypeError, ShapeError
+from clgrad.expr import Expr, call, const, count_ops, free_names, typed
+from clgrad.expr import name as leaf
+from clgrad.layout import Layout, broadcast_shapes, wrap_dim
+from clgrad.ops.meta import LIMIT, Meta, fresh_meta
+from clgrad.ops.registry import Op
+
+INDEX = "i"
+"""Leaf that stands for the flat index of the element in the iteration space (int64)."""
+
+_ids = itertools.count()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """The typed formulas of a reduction; leaves: operand leaves and `i`, `a0…`, `b0…`, `n`.
+
+    `i` in `element` is the position among the reduced elements.
+    """
+
+    dtypes: tuple[DType, ...]
+    init: tuple[Expr, ...]
+    element: tuple[Expr, ...]
+    combine: tuple[Expr, ...]
+    finish: Expr
+    count: int
+
+
+class Signature:
+    """See the module. Compare by identity.
+
+    Attributes:
+        id: small number, the key in plans.
+        op, kind: what it came from, and one of the kinds above.
+        space: shape of the iteration space; `reduced` how many of its last dims are folded.
+        reads: for each operand, the layout that takes a point of the space to an element of the
+            operand's storage.
+        dtypes: dtype of each operand's storage.
+        expr: typed formula over `x0…` (operands), `s0…` (numbers) and `i`.
+        scalars: computing dtype of each number.
+        fold: for `reduce`.
+        meta: of the result; contiguous, or for `write` that of the whole storage.
+        target: for `write`, where in the storage the result goes; `covers`: all of it is replaced.
+        cost: operations per element.
+    """
+
+    __slots__ = (
+        "cost", "covers", "dtypes", "expr", "fold", "id", "kind", "matmul", "meta", "op", "reads",
+        "reduced", "scalars", "space", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        op: Op,
+        kind: str,
+        *,
+        space: tuple[int, ...],
+        reads: tuple[Layout, ...],
+        dtypes: tuple[DType, ...],
+        meta: Meta,
+        expr: Expr | None = None,
+        scalars: tuple[DType, ...] = (),
+        fold: Fold | None = None,
+        reduced: int = 0,
+        target: Layout | None = None,
+        covers: bool = False,
+        matmul: Any = None,
+    ) -> None:
+        self.id = next(_ids)
+        self.op = op
+        self.kind = kind
+        self.space = space
+        self.reads = reads
+        self.dtypes = dtypes
+        self.meta = meta
+        self.expr = expr
+        self.scalars = scalars
+        self.fold = fold
+        self.reduced = reduced
+        self.target = target
+        self.covers = covers
+        self.matmul = matmul
+        self.cost = count_ops(expr) if expr is not None else 0
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.op.name} {self.meta.dtype.name}{list(self.meta.shape)}>"
+
+
+_table: dict[Any, Signature] = {}
+
+
+def signature(
+    op: Op, operands: tuple[Meta | type, ...], static: tuple[Any, ...], device: Any = None
+) -> Signature:
+    """Return the signature of `op` on these operands.
+
+    Args:
+        operands: for each input and then each numeric param of the op the meta of a tensor, or
+            the type (bool, int, float) of a Python number.
+        static: values of the op's other params, in order; hashable.
+        device: where the result lives if no operand says so.
+
+    Raises:
+        ShapeError, DTypeError, DeviceError, ClgradIndexError: as the op's rule finds.
+    """
+    key = (op, operands, static, device)
+    found = _table.get(key)
+    if found is None:
+        if len(_table) > LIMIT:
+            _table.clear()
+        found = _table.setdefault(key, _RULES[op.kind](op, operands, static, device))
+    return found
+
+
+def common_device(op: Op, metas: Sequence[Meta], fallback: Any) -> Any:
+    """Return the device that all operands share; raises `DeviceError` where they differ."""
+    devices = {m.device for m in metas}
+    if len(devices) > 1:
+        names = " and ".join(sorted(str(d) for d in devices))
+        raise DeviceError(
+            f"{op.name}: operands are on {names}. Expected all on one device. "
+            "Hint: move one with .to(device); nothing moves by itself."
+        )
+    return devices.pop() if devices else fallback
+
+
+def _computing_dtype(op: Op, operands: Sequence[tuple[str, Meta | type]]) -> DType:
+    ranks = []
+    for name, operand in operands:
+        if name in op.masks:
+            continue
+        if isinstance(operand, Meta):
+            ranks.append((operand.dtype, "dim" if operand.ndim else "zero"))
+        else:
+            ranks.append((of_number(operand()), "number"))
+    dtype = result_type(ranks)
+    if op.promote == "float" and not dtype.is_floating_point:
+        dtype = get_default_dtype()
+    return dtype
+
+
+def _result_dtype(op: Op, computed: DType, static: Mapping[str, Any]) -> DType:
+    if op.result == "same":
+        return computed
+    if op.result == "param:dtype":
+        wanted = static.get("dtype")
+        return computed if wanted is None else wanted
+    return by_name(op.result)
+
+
+def _static_params(op: Op, static: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip((p for p, _ in op.params if p not in op.numeric), static, strict=True))
+
+
+def _cast(expr: Expr, dtype: DType) -> Expr:
+    return expr if expr.dtype is dtype else call("cast", expr, dtype=dtype)
+
+
+def _pointwise(
+    op: Op, operands: tuple[Meta | type, ...], static: tuple[Any, ...], device: Any
+) -> Signature:
+    numeric = [p for p, _ in op.params if p in op.numeric]
+    named = list(zip((*op.inputs, *numeric), operands, strict=True))
+    metas = [m for m in operands if isinstance(m, Meta)]
+    device = common_device(op, metas, device)
+    for name, operand in named:
+        if name in op.masks and isinstance(operand, Meta) and operand.dtype is not bool_:
+            raise DTypeError(
+                f"{op.name}: {name} has dtype {operand.dtype.name}. Expected bool. "
+                f"Hint: {name} != 0 makes a mask."
+            )
+    params = _static_params(op, static)
+    computed = _computing_dtype(op, named[: len(op.inputs)])
+    result = _result_dtype(op, computed, params)
+    space = broadcast_shapes(*(m.shape for m in metas), op=op.name)
+    leaves, scalars, reads, dtypes = _bind(op, named, computed.compute, space)
+    assert op.formula is not None
+    expr = _cast(typed(op.formula, leaves, computed.compute), result)
+    return Signature(
+        op, "map", space=space, reads=tuple(reads), dtypes=tuple(dtypes), expr=expr,
+        scalars=tuple(scalars), meta=fresh_meta(result, space, device),
+    )  # fmt: skip
+
+
+def _bind(
+    op: Op, named: Sequence[tuple[str, Meta | type]], compute: DType, space: tuple[int, ...]
+) -> tuple[dict[str, Expr], list[DType], list[Layout], list[DType]]:
+    """Give each operand its leaf: `x0…` in the order of tensors, `s0…` in that of numbers."""
+    leaves: dict[str, Expr] = {}
+    scalars: list[DType] = []
+    reads: list[Layout] = []
+    dtypes: list[DType] = []
+    for name, operand in named:
+        if isinstance(operand, Meta):
+            leaves[name] = leaf(f"x{len(reads)}", operand.dtype)
+            reads.append(operand.layout.broadcast_to(space))
+            dtypes.append(operand.dtype)
+        else:
+            dtype = bool_ if name in op.masks else compute
+            leaves[name] = leaf(f"s{len(scalars)}", dtype)
+            scalars.append(dtype)
+    leaves[INDEX] = leaf(INDEX, by_name("int64"))
+    return leaves, scalars, reads, dtypes
+
+
+def _creation(
+    op: Op, operands: tuple[Meta | type, ...], static: tuple[Any, ...], device: Any
+) -> Signature:
+    params = _static_params(op, static)
+    shape, dtype = params["shape"], params["dtype"]
+    compute = dtype.compute
+    numbers = compute if op.promote == "same" else by_name(op.promote)
+    leaves = {
+        p: leaf(f"s{k}", numbers)
+        for k, p in enumerate(p for p, _ in op.params if p in op.numeric)
+    }
+    count = len(leaves)
+    leaves[INDEX] = leaf(INDEX, by_name("int64"))
+    assert op.formula is not None
+    expr = _cast(typed(op.formula, leaves, compute), dtype)
+    return Signature(
+        op, "map", space=shape, reads=(), dtypes=(), expr=expr, scalars=(numbers,) * count,
+        meta=fresh_meta(dtype, shape, device),
+    )  # fmt: skip
+
+
+def reduced_dims(op: str, dim: Any, ndim: int) -> tuple[int, ...]:
+    """Return the dims to fold, wrapped, sorted; None and () mean all of them.
+
+    Raises:
+        ClgradIndexError: a dim out of range. ShapeError: a dim named twice.
+    """
+    if dim is None or dim == ():
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    wrapped = sorted(wrap_dim(d, ndim, op) for d in dims) if ndim else []
+    if not ndim:
+        for d in dims:
+            wrap_dim(d, 1, op)
+    if len(set(wrapped)) != len(wrapped):
+        raise ShapeError(f"{op}: dim {dims} names one dimension twice. Expected each once.")
+    return tuple(wrapped)
+
+
+def _reduction(
+    op: Op, operands: tuple[Meta | type, ...], static: tuple[Any, ...], device: Any
+) -> Signature:
+    (x,) = operands
+    assert isinstance(x, Meta) and op.reduction is not None
+    params = _static_params(op, static)
+    rule = op.reduction
+    dims = reduced_dims(op.name, params["dim"], x.ndim)
+    computed = x.dtype if params.get("dtype") is None else params["dtype"]
+    if op.promote == "float" and not computed.is_floating_point:
+        raise DTypeError(
+            f"{op.name}: input has dtype {computed.name}. Expected a floating-point dtype. "
+            f"Hint: x.float().{op.name}(…) or dtype=clgrad.float32."
+        )
+    if op.promote == "integer" and (computed.is_integral or computed is bool_):
+        computed = by_name("int64")
+    kept = [d for d in range(x.ndim) if d not in dims]
+    moved = x.layout.permute((*kept, *dims))
+    count = 1
+    for d in dims:
+        count *= x.shape[d]
+    shape = tuple(x.shape[d] for d in kept)
+    if count == 0 and not rule.empty and fresh_numel(shape):
+        raise ClgradEmptyReduction(op.name, x.shape, dims)
+    result = computed if op.result == "same" else by_name(op.result)
+    acc = computed.compute
+    dtypes = tuple(acc if d == "acc" else by_name(d) for d in rule.accumulate)
+    element_leaves = {
+        op.inputs[0]: _cast(leaf("x0", x.dtype), computed.compute),
+        INDEX: leaf(INDEX, by_name("int64")),
+    }
+    sides = {f"{s}{k}": leaf(f"{s}{k}", d) for s in "ab" for k, d in enumerate(dtypes)}
+    fold = Fold(
+        dtypes=dtypes,
+        init=tuple(_initial(text, d) for text, d in zip(rule.init, dtypes, strict=True)),
+        element=tuple(
+            _cast(typed(e, element_leaves, d if e.op != "name" else acc), d)
+            for e, d in zip(rule.element, dtypes, strict=True)
+        ),
+        combine=tuple(
+            _cast(typed(c, sides, d), d) for c, d in zip(rule.combine, dtypes, strict=True)
+        ),
+        finish=_cast(
+            typed(rule.finish, sides | {"n": const(count, acc)}, _finish_dtype(rule, dtypes, acc)),
+            result,
+        ),
+        count=count,
+    )
+    final = shape
+    if params["keepdim"]:
+        final = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+    return Signature(
+        op, "reduce", space=moved.shape, reduced=len(dims), reads=(moved,), dtypes=(x.dtype,),
+        fold=fold, meta=fresh_meta(result, final, common_device(op, [x], device)),
+    )  # fmt: skip
+
+
+def _finish_dtype(rule: Any, dtypes: tuple[DType, ...], acc: DType) -> DType:
+    names = free_names(rule.finish)
+    used = [d for k, d in enumerate(dtypes) if f"a{k}" in names]
+    return used[0] if len(used) == 1 else acc
+
+
+def fresh_numel(shape: Sequence[int]) -> int:
+    """Return the number of elements of `shape`."""
+    count = 1
+    for n in shape:
+        count *= n
+    return count
+
+
+class ClgradEmptyReduction(ShapeError, IndexError):
+    """A reduction without a neutral element was asked to fold nothing."""
+
+    def __init__(self, op: str, shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
+        super().__init__(
+            f"{op}: Expected reduction dim {list(dims)} to have non-zero size, but the input has "
+            f"shape {list(shape)}. Hint: {op} has no value for no elements."
+        )
+
+
+def _initial(text: str, dtype: DType) -> Expr:
+    if text in ("lowest", "highest"):
+        return const(extreme(dtype, text == "highest"), dtype)
+    return const(int(text) if not dtype.is_floating_point else float(text), dtype)
+
+
+def extreme(dtype: DType, highest: bool) -> float | int:
+    """Return the largest or smallest value of `dtype` (±inf for floats)."""
+    if dtype.is_floating_point:
+        return float("inf") if highest else float("-inf")
+    if dtype is bool_:
+        return int(highest)
+    bits = dtype.itemsize * 8
+    if dtype.kind == "u":
+        return 2**bits - 1 if highest else 0
+    return 2 ** (bits - 1) - 1 if highest else -(2 ** (bits - 1))
+
+
+def _primitive(
+    op: Op, operands: tuple[Meta | type, ...], static: tuple[Any, ...], device: Any
+) -> Signature:
+    assert op.shape is not None
+    metas = [m for m in operands if isinstance(m, Meta)]
+    made: Signature = op.shape(op, operands, _static_params(op, static),
+                               common_device(op, metas, device))
+    return made
+
+
+_RULES: dict[str, Callable[..., Signature]] = {
+    "pointwise": _pointwise,
+    "creation": _creation,
+    "reduction": _reduction,
+    "primitive": _primitive,
+}
+
+_views: dict[Any, Meta] = {}
+
+
+def view_meta(op: Op, x: Meta, static: tuple[Any, ...]) -> Meta | None:
+    """Return the meta of a view of `x`, or None where only a copy has that shape (reshape)."""
+    from clgrad.ops.meta import meta_of
+
+    key = (op, x, static)
+    if key not in _views:
+        if len(_views) > LIMIT:
+            _views.clear()
+        assert op.layout is not None
+        layout = op.layout(x.layout, *static)
+        _views[key] = None if layout is None else meta_of(x.dtype, layout, x.device)
+    return _views[key]
+
+
+_writes: dict[Any, Signature] = {}
+
+
+def write_signature(base: Meta, target: Layout, source: Signature) -> Signature:
+    """Return the signature that computes `source`'s expression into a storage, in place.
+
+    Args:
+        base: meta of the whole storage: flat, contiguous.
+        target: where in it; its shape is `source.space`.
+        source: a `map`; for the kind `write` its operands come after the storage's old value.
+
+    Returns:
+        A `map` where the target is the whole storage in order (the old value is then no operand),
+        else a `write`, whose `covers` says whether every element is replaced.
+    """
+    key = (base, target, source)
+    found = _writes.get(key)
+    if found is None:
+        if len(_writes) > LIMIT:
+            _writes.clear()
+        assert source.kind == "map" and source.expr is not None
+        expr = _cast(source.expr, base.dtype)
+        whole = target.numel == base.numel and target.offset == 0 and target.is_contiguous
+        covers = target.numel == base.numel and not target.has_overlap
+        made = Signature(
+            source.op, "map" if whole else "write", space=source.space, reads=source.reads,
+            dtypes=source.dtypes, expr=expr, scalars=source.scalars, meta=base,
+            target=None if whole else target, covers=covers,
+        )  # fmt: skip
+        found = _writes.setdefault(key, made)
+    return found

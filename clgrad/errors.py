@@ -14,6 +14,7 @@
     ├── ClgradTypeError    (TypeError)      an argument of the wrong Python type
     ├── ClgradValueError   (ValueError)     an argument with a value that has no meaning
     └── FormulaError       (ValueError)     a scalar formula that cannot be read
+    ClgradWarning          (UserWarning)    what clgrad goes on from, but its user should know
 
 Each class is also the class that PyTorch raises in the same situation, so `except RuntimeError`
 written for PyTorch works. Texts read `op: fact with the values. What was expected. Hint: …`.
@@ -76,3 +77,7 @@ class ClgradValueError(ClgradError, ValueError):
 
 class FormulaError(ClgradError, ValueError):
     """A scalar formula that cannot be parsed or differentiated."""
+
+
+class ClgradWarning(UserWarning):
+    """Something that clgrad can go on from, but that its user should know."""

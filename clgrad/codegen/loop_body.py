@@ -1,0 +1,492 @@
+"""The statements of a loop kernel: loads, expressions, folds and stores as lines of OpenCL C.
+
+Templates hold the loops; this turns the expressions of a spec into the lines that stand inside
+them, once for vectors and once for the scalar tail. Coordinates are called `c0 …`, one per dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
+from clgrad.dtypes import DType
+from clgrad.expr import (
+    Expr,
+    call,
+    helper_source,
+    load_conversion,
+    render,
+    store_conversion,
+)
+from clgrad.expr import name as leaf
+from clgrad.traits import DeviceTraits
+
+if TYPE_CHECKING:
+    from clgrad.codegen.loops import LoopSpec
+
+_SCALAR_CHARS = {
+    "int": "i", "uchar": "B", "ushort": "H", "uint": "I", "ulong": "L", "char": "b",
+    "short": "h", "long": "l", "float": "f", "double": "d",
+}  # fmt: skip
+
+
+def leaves_of(exprs: Iterable[Expr]) -> list[Expr]:
+    """Return the distinct leaves (names) of some expressions, in order of first use."""
+    seen: set[Expr] = set()
+    found: list[Expr] = []
+    stack = list(exprs)[::-1]
+    while stack:
+        e = stack.pop()
+        if e in seen:
+            continue
+        seen.add(e)
+        if e.op == "name":
+            found.append(e)
+        stack.extend(reversed(e.args))
+    return found
+
+
+def lanes(width: int) -> list[str]:
+    """Return the component suffixes of a vector of `width`: s0 … sf."""
+    return [f"s{k:x}" for k in range(width)]
+
+
+def vector_type(base: str, width: int) -> str:
+    return base if width == 1 else f"{base}{width}"
+
+
+class LoopText:
+    """Everything that a template needs of one spec on one device."""
+
+    def __init__(self, spec: LoopSpec, traits: DeviceTraits) -> None:
+        self.spec = spec
+        self.traits = traits
+        self.index = "long" if spec.index64 else "int"
+        self.helpers: list[str] = []
+        self._reads: dict[str, tuple[Access, str]] = {}
+        arrays = indices = 0
+        for k, access in enumerate(spec.reads):
+            if access.dtype is None:
+                self._reads[f"i{indices}"] = (access, f"i{indices}")
+                indices += 1
+            else:
+                self._reads[f"x{k - indices}"] = (access, f"p{k - indices}")
+                arrays += 1
+        self.lane = spec.rank - 1 if spec.lanes != "kept" else spec.kept - 1
+        self._row_memo: dict[Expr, bool] = {}
+
+    # ---- parameters -------------------------------------------------------------------------
+
+    def _accesses(self) -> list[tuple[Access, str]]:
+        return [
+            *self._reads.values(),
+            *((s.access, f"out{k}") for k, s in enumerate(self.spec.stores)),
+        ]
+
+    def _parameters(self) -> list[tuple[str, str]]:
+        """Return (declaration, argument type) of each parameter."""
+        out = []
+        for access, label in self._reads.values():
+            if access.dtype is not None:
+                out.append((f"__global const {access.dtype.cl} *{label}", "buffer"))
+        for k, store in enumerate(self.spec.stores):
+            assert store.access.dtype is not None
+            out.append((f"__global {store.access.dtype.cl} *out{k}", "buffer"))
+        for k, dtype in enumerate(self.spec.scalars):
+            out.append((f"const {dtype.register} s{k}", _SCALAR_CHARS[dtype.register]))
+        char = _SCALAR_CHARS[self.index]
+        names = []
+        for access, label in self._accesses():
+            if access.offset:
+                names.append(f"{label}_offset")
+            names += [f"{label}_s{d}" for d, p in enumerate(access.pattern) if p > UNIT]
+        names += [f"n{d}" for d in range(self.spec.rank)]
+        names += ["parts", "chunk"] if self.spec.split else []
+        names += [] if self.spec.folds else ["segment"]
+        return out + [(f"const {self.index} {n}", char) for n in names]
+
+    def argument_types(self) -> tuple[str, ...]:
+        return tuple(char for _, char in self._parameters())
+
+    # ---- levels -----------------------------------------------------------------------------
+
+    def _is_row(self, expr: Expr) -> bool:
+        """Whether `expr` has one value per row: nothing in it varies along the reduced dims."""
+        memo = self._row_memo
+        stack = [expr]
+        while stack:
+            e = stack[-1]
+            if e in memo:
+                stack.pop()
+                continue
+            if e.op == "name":
+                memo[e] = self._leaf_is_row(e.value)
+            else:
+                missing = [a for a in e.args if a not in memo]
+                if missing:
+                    stack.extend(missing)
+                    continue
+                memo[e] = all(memo[a] for a in e.args)
+            stack.pop()
+        return memo[expr]
+
+    def _leaf_is_row(self, label: str) -> bool:
+        if label[0] in "rsh":
+            return True
+        if label[0] in "ab":
+            return False
+        access, _ = self._reads[label]
+        return all(p == BROADCAST for p in access.pattern[self.spec.kept :])
+
+    def hoist(self, exprs: Sequence[Expr], table: dict[Expr, Expr]) -> list[Expr]:
+        """Replace the largest row-level parts of `exprs` by leaves `h0…`, noted in `table`."""
+        out = []
+        for root in exprs:
+            parts = []
+            stack, seen = [root], set()
+            while stack:
+                e = stack.pop()
+                if e in seen:
+                    continue
+                seen.add(e)
+                if e.op != "const" and self._is_row(e):
+                    parts.append(e)
+                else:
+                    stack.extend(e.args)
+            result = root
+            for part in parts:
+                if part.op == "name" and part.value[0] in "rs":
+                    continue
+                if part not in table:
+                    table[part] = leaf(f"h{len(table)}", part.dtype)
+            if any(p in table for p in parts):
+                result = _replace(root, {p: table[p] for p in parts if p in table})
+            out.append(result)
+        return out
+
+    # ---- loads, values, stores ----------------------------------------------------------------
+
+    def _address(self, access: Access, label: str) -> str:
+        terms = [f"{label}_offset"] if access.offset else []
+        for d, p in enumerate(access.pattern):
+            if p == UNIT:
+                terms.append(f"c{d}")
+            elif p != BROADCAST:
+                terms.append(f"c{d} * {label}_s{d}")
+        return " + ".join(terms) or "0"
+
+    def _vector_pointer(self, base: str, width: int) -> str:
+        name = f"cg_{base}{width}_at_{base}"
+        self._help(f"typedef {base}{width} {name} __attribute__((aligned({_sizeof(base)})));")
+        return name
+
+    def _help(self, text: str) -> None:
+        if text not in self.helpers:
+            self.helpers.append(text)
+
+    def _load(self, label: str, dtype: DType, width: int) -> list[str]:
+        access, pointer = self._reads[label]
+        address = self._address(access, pointer)
+        lane = access.pattern[self.lane] if self.spec.rank else BROADCAST
+        if access.dtype is None:
+            return self._load_index(label, pointer, address, dtype, lane, width)
+        base = access.dtype.cl
+        register = vector_type(access.dtype.register, width)
+        if width == 1:
+            value = load_conversion(access.dtype, 1, f"{pointer}[{address}]")
+        elif lane == UNIT:
+            if self.traits.unaligned_vectors:
+                name = self._vector_pointer(base, width)
+                raw = f"*(__global const {name} *)({pointer} + {address})"
+            else:
+                raw = f"vload{width}(0, {pointer} + {address})"
+            value = load_conversion(access.dtype, width, raw)
+        elif lane == BROADCAST:
+            value = self.splat(
+                load_conversion(access.dtype, 1, f"{pointer}[{address}]"), access.dtype, width
+            )
+        else:
+            step = f"{pointer}_s{self.lane}"
+            items = [f"at[{k} * {step}]" if k else "at[0]" for k in range(width)]
+            raw = f"({base}{width})({', '.join(items)})"
+            lines = [
+                f"{register} {label};",
+                f"{{ __global const {base} *at = {pointer} + {address};",
+                f"  {label} = {load_conversion(access.dtype, width, raw)}; }}",
+            ]
+            return lines
+        return [f"const {register} {label} = {value};"]
+
+    def _load_index(
+        self, label: str, pointer: str, address: str, dtype: DType, lane: int, width: int
+    ) -> list[str]:
+        register = vector_type(dtype.register, width)
+        if width == 1 or lane == BROADCAST:
+            value = f"({register})({address})"
+        else:
+            ramp = f"({register})({', '.join(str(k) for k in range(width))})"
+            step = "" if lane == UNIT else f" * ({dtype.register}){pointer}_s{self.lane}"
+            value = f"({register})({address}) + {ramp}{step}"
+        return [f"const {register} {label} = {value};"]
+
+    def splat(self, text: str, dtype: DType, width: int) -> str:
+        """Return a scalar register value repeated in all lanes (bool becomes a mask)."""
+        if width == 1:
+            return text
+        if dtype.kind == "b":
+            return f"(int{width})(-({text}))"
+        return f"({dtype.register}{width})({text})"
+
+    def values(
+        self, exprs: Sequence[Expr], width: int, uniform: frozenset[str] = frozenset("s")
+    ) -> tuple[list[str], list[str]]:
+        """Return statements and result expressions of `exprs` at one width.
+
+        Args:
+            uniform: first letters of leaves that are scalars also inside vector code.
+        """
+        names: dict[str, str] = {}
+        lines: list[str] = []
+        for item in leaves_of(exprs):
+            label = item.value
+            assert item.dtype is not None
+            if label in self._reads:
+                lines += self._load(label, item.dtype, width)
+                names[label] = label
+            elif label[0] in uniform:
+                names[label] = self.splat(label, item.dtype, width)
+            else:
+                names[label] = label
+        rendered = render(list(exprs), names, width)
+        for key in rendered.helpers:
+            self._help(helper_source(key, width))
+        return lines + rendered.statements, rendered.results
+
+    def store(self, k: int, value: str, width: int, address: str | None = None) -> list[str]:
+        """Return the lines that put a register value where store `k` belongs."""
+        access = self.spec.stores[k].access
+        dtype = access.dtype
+        assert dtype is not None
+        where = address if address is not None else self._address(access, f"out{k}")
+        converted = store_conversion(dtype, width, value)
+        if width == 1:
+            return [f"out{k}[{where}] = {converted};"]
+        if access.pattern[self.lane] == UNIT or address is not None:
+            if self.traits.unaligned_vectors:
+                name = self._vector_pointer(dtype.cl, width)
+                return [f"*(__global {name} *)(out{k} + {where}) = {converted};"]
+            return [f"vstore{width}({converted}, 0, out{k} + {where});"]
+        lines = [
+            f"{{ const {dtype.cl}{width} v = {converted};",
+            f"  __global {dtype.cl} *at = out{k} + {where};",
+        ]
+        step = f"out{k}_s{self.lane}"
+        lines += [f"  at[{n} * {step}] = v.{s};" for n, s in enumerate(lanes(width))]
+        return [*lines, "}"]
+
+    # ---- the pieces that templates place ------------------------------------------------------
+
+    def variables(self) -> dict[str, Any]:
+        """Return the variables of the template."""
+        spec = self.spec
+        shared = {
+            "title": spec.title or spec.template,
+            "parameters": [p for p, _ in self._parameters()],
+            "index": self.index,
+            "rank": spec.rank,
+            "kept": spec.kept,
+            "reduced": spec.reduced,
+            "width": spec.width,
+            "hint": self._hint(),
+        }
+        if not spec.folds:
+            return shared | {
+                "vector": self._pointwise(spec.width) if spec.width > 1 else [],
+                "scalar": self._pointwise(1),
+            }
+        shared |= {"split": spec.split, "group": spec.group}
+        if spec.lanes == "kept":
+            widths = [spec.width, 1] if spec.width > 1 else [1]
+            return shared | {"bodies": [{"width": w, "phases": self._phases(w)} for w in widths]}
+        return shared | {"phases": self._phases(spec.width)}
+
+    def _hint(self) -> str:
+        if self.spec.width == 1 or not self.traits.is_cpu:
+            return ""
+        return f"__attribute__((vec_type_hint(float{self.spec.width}))) "
+
+    def _pointwise(self, width: int) -> list[str]:
+        lines, results = self.values([s.expr for s in self.spec.stores], width)
+        # every value is computed before the first store: a result may share memory with an operand
+        for k, (store, result) in enumerate(zip(self.spec.stores, results, strict=True)):
+            assert store.expr.dtype is not None
+            if len(results) > 1:
+                register = vector_type(store.expr.dtype.register, width)
+                lines.append(f"const {register} y{k} = {result};")
+                results[k] = f"y{k}"
+        for k, result in enumerate(results):
+            lines += self.store(k, result, width)
+        return lines
+
+    def _phases(self, width: int) -> list[dict[str, Any]]:
+        spec = self.spec
+        last = max([f.phase for f in spec.folds] + [s.phase for s in spec.stores])
+        table: dict[Expr, Expr] = {}
+        return [self._phase(p, width, table) for p in range(last + 1)]
+
+    def _phase(self, phase: int, width: int, table: dict[Expr, Expr]) -> dict[str, Any]:
+        """Return the pieces of one pass over the reduced dims.
+
+        `row` hoisted row-level lines before the loops; `declare` accumulators; `vector`, `scalar`
+        bodies of the loops (empty without folds and full-level stores); `finish` lines after them.
+        """
+        spec = self.spec
+        folds = [(f, fold) for f, fold in enumerate(spec.folds) if fold.phase == phase]
+        stores = [(k, s) for k, s in enumerate(spec.stores) if s.phase == phase]
+        full = [(k, s) for k, s in stores if not self._row_store(s)]
+        at_row = [(k, s) for k, s in stores if self._row_store(s)]
+        wanted = [e for _, fold in folds for e in fold.element] + [s.expr for _, s in full]
+        known = set(table)
+        inner = self.hoist(wanted, table)
+        new = [e for e in table if e not in known]
+        row_width = width if spec.lanes == "kept" else 1
+        row_lines, row_values = self.values(new, row_width)
+        row = list(row_lines)
+        for expr, value in zip(new, row_values, strict=True):
+            assert expr.dtype is not None
+            row.append(
+                f"const {vector_type(expr.dtype.register, row_width)} {table[expr].value} = {value};"
+            )
+        row_store: list[str] = []
+        if at_row:
+            lines, results = self.values([s.expr for _, s in at_row], row_width)
+            row_store += lines
+            for (k, _), result in zip(at_row, results, strict=True):
+                row_store += self.store(k, result, row_width, "row" if spec.split else None)
+        return {
+            "row": row,
+            "row_store": row_store,
+            "folds": [self._fold(f, fold, width) for f, fold in folds],
+            "vector": self._inner(inner, folds, full, width) if width > 1 else [],
+            "scalar": self._inner(inner, folds, full, 1) if spec.lanes != "kept" else [],
+            "body": self._inner(inner, folds, full, width) if spec.lanes == "kept" else [],
+            "any": bool(inner),
+        }
+
+    def _row_store(self, store: StoreSpec) -> bool:
+        return all(p == BROADCAST for p in store.access.pattern[self.spec.kept :]) and self._is_row(
+            store.expr
+        )
+
+    def _inner(
+        self,
+        exprs: Sequence[Expr],
+        folds: Sequence[tuple[int, FoldSpec]],
+        full: Sequence[tuple[int, StoreSpec]],
+        width: int,
+    ) -> list[str]:
+        """Return the body of the innermost loop: elements, combining, full-level stores."""
+        if not exprs:
+            return []
+        uniform = frozenset("s") if self.spec.lanes == "kept" else frozenset("srh")
+        lines, results = self.values(exprs, width, uniform)
+        lines = list(lines)
+        at = 0
+        prefix = "w" if width > 1 or self.spec.lanes == "kept" else "t"
+        for f, fold in folds:
+            elements = results[at : at + len(fold.element)]
+            at += len(fold.element)
+            lines += self._combine(f, fold, prefix, elements, width, f"e{f}_")
+        for (k, _), result in zip(full, results[at:], strict=True):
+            lines += self.store(k, result, width)
+        return lines
+
+    def _combine(
+        self, f: int, fold: FoldSpec, into: str, values: Sequence[str], width: int, fresh: str
+    ) -> list[str]:
+        """Return the lines of `into = combine(into, values)` for all accumulators at once."""
+        lines = []
+        names = {}
+        single = len(fold.dtypes) == 1
+        for j, (dtype, value) in enumerate(zip(fold.dtypes, values, strict=True)):
+            names[f"a{j}"] = f"{into}{f}_{j}"
+            if value.isidentifier():
+                names[f"b{j}"] = value
+            else:
+                lines.append(f"const {vector_type(dtype.register, width)} {fresh}{j} = {value};")
+                names[f"b{j}"] = f"{fresh}{j}"
+        rendered = render(list(fold.combine), names, width)
+        for key in rendered.helpers:
+            self._help(helper_source(key, width))
+        body = list(rendered.statements)
+        if single:
+            body.append(f"{into}{f}_0 = {rendered.results[0]};")
+        else:
+            for j, dtype in enumerate(fold.dtypes):
+                body.append(
+                    f"const {vector_type(dtype.register, width)} z{j} = {rendered.results[j]};"
+                )
+            body += [f"{into}{f}_{j} = z{j};" for j in range(len(fold.dtypes))]
+        return [*lines, "{", *(f"    {b}" for b in body), "}"] if len(body) > 1 else lines + body
+
+    def _fold(self, f: int, fold: FoldSpec, width: int) -> dict[str, Any]:
+        """Return declarations and merges of one fold's accumulators.
+
+        Accumulators: `v` over all blocks and `w` within one block (both vectors), `t` the scalar
+        tail, `r` the result of the row.
+        """
+        accumulators = []
+        for j, (dtype, init) in enumerate(zip(fold.dtypes, fold.init, strict=True)):
+            (text,) = render([init], {}, 1).results
+            accumulators.append(
+                {
+                    "v": f"v{f}_{j}", "w": f"w{f}_{j}", "t": f"t{f}_{j}", "r": f"r{f}_{j}",
+                    "scalar": dtype.register,
+                    "vector": vector_type(dtype.register, width),
+                    "init": text,
+                    "start": self.splat(text, dtype, width),
+                    "local": f"local{f}_{j}",
+                }
+            )  # fmt: skip
+        w_names = [a["w"] for a in accumulators]
+        horizontal = []
+        if width > 1 and self.spec.lanes == "inner":
+            for s in lanes(width):
+                parts = [
+                    f"-{a['v']}.{s}" if d.kind == "b" else f"{a['v']}.{s}"
+                    for a, d in zip(accumulators, fold.dtypes, strict=True)
+                ]
+                lines = self._combine(f, fold, "t", parts, 1, "lane")
+                horizontal += ["{", *(f"    {x}" for x in lines), "}"]
+        return {
+            "accumulators": accumulators,
+            "merge": self._combine(f, fold, "v", w_names, width, "m"),
+            "horizontal": horizontal,
+            "tree": self._combine(
+                f, fold, "t", [f"{a['local']}[item + step]" for a in accumulators], 1, "other"
+            ),
+        }
+
+
+def _replace(root: Expr, table: dict[Expr, Expr]) -> Expr:
+    """Return `root` with whole subexpressions replaced."""
+    done = dict(table)
+    stack = [root]
+    while stack:
+        e = stack[-1]
+        missing = [a for a in e.args if a not in done] if e not in done else []
+        if missing:
+            stack.extend(missing)
+            continue
+        stack.pop()
+        if e not in done:
+            args = tuple(done[a] for a in e.args)
+            done[e] = e if args == e.args else call(e.op, *args, dtype=e.dtype)
+    return done[root]
+
+
+def _sizeof(base: str) -> int:
+    return {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "long": 8, "ulong": 8, "double": 8}.get(
+        base, 4
+    )

@@ -1,0 +1,100 @@
+"""Pointwise and reduction kernels, fused or not: the spec, its template and its arguments.
+
+Which template: no folds `pointwise`; lanes along the folded dim `reduce_rows`; lanes along a kept
+dim `reduce_columns`; a work-group per row with a tree in local memory `reduce_group`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from clgrad.codegen.loop_body import LoopText
+from clgrad.codegen.loop_spec import STRIDED, Access, FoldSpec, Reach, StoreSpec
+from clgrad.codegen.source import KernelSource
+from clgrad.codegen.template import render_kernel
+from clgrad.dtypes import DType
+from clgrad.traits import DeviceTraits
+
+LoopArg = tuple[str, int]
+"""`("read", k)`, `("store", k)`, `("scalar", k)` or `("int", value)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSpec:
+    """One loop kernel: everything but sizes, strides and numbers.
+
+    Attributes:
+        rank: dims of the iteration space; `reduced` of them, the last ones, are folded.
+        reads: operands; an `Access` without dtype is an index (leaf `i0…`, numbered apart).
+        scalars: computing dtype of each number argument.
+        lanes: `kept`: vector lanes run along the last kept dim; `inner`: along the last reduced;
+            `group`: a work-group of `group` items shares a row.
+        width: elements of one vector; 1 for scalar code.
+        split: the first reduced dim is cut into chunks, each a row of its own (partial results).
+        index64: 64-bit index arithmetic.
+        title: what the kernel computes, for its header; not part of its identity.
+    """
+
+    rank: int
+    reduced: int
+    reads: tuple[Access, ...]
+    scalars: tuple[DType, ...]
+    folds: tuple[FoldSpec, ...]
+    stores: tuple[StoreSpec, ...]
+    lanes: str
+    width: int
+    group: int = 0
+    split: bool = False
+    index64: bool = False
+    title: str = field(default="", compare=False)
+
+    @property
+    def kept(self) -> int:
+        return self.rank - self.reduced
+
+    @property
+    def template(self) -> str:
+        """Name of the template, which is also the kernel's family."""
+        if not self.folds:
+            return "pointwise"
+        return {"inner": "reduce_rows", "kept": "reduce_columns", "group": "reduce_group"}[
+            self.lanes
+        ]
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel for a device with these traits."""
+        text = LoopText(self, traits)
+        variables = text.variables()
+        name, source = render_kernel(f"{self.template}.cl.j2", self.template, **variables)
+        return KernelSource(name, source, tuple(text.helpers), (), text.argument_types())
+
+
+def loop_arguments(
+    spec: LoopSpec,
+    shape: Sequence[int],
+    reads: Sequence[Reach],
+    stores: Sequence[Reach],
+    extra: Sequence[int],
+) -> tuple[LoopArg, ...]:
+    """Return the arguments of a call, in the order of the kernel's parameters.
+
+    Args:
+        shape: sizes of the iteration space.
+        reads, stores: strides and offsets of the accesses of `spec`.
+        extra: the template's own: segment length, or chunk length and number of chunks.
+    """
+    args: list[LoopArg] = []
+    args += [("read", k) for k, a in enumerate(spec.reads) if a.dtype is not None]
+    args += [("store", k) for k in range(len(spec.stores))]
+    args += [("scalar", k) for k in range(len(spec.scalars))]
+    accesses = [*spec.reads, *(s.access for s in spec.stores)]
+    for access, reach in zip(accesses, [*reads, *stores], strict=True):
+        if access.offset:
+            args.append(("int", reach.offset))
+        args += [
+            ("int", s) for s, p in zip(reach.strides, access.pattern, strict=True) if p == STRIDED
+        ]
+    args += [("int", n) for n in shape]
+    args += [("int", n) for n in extra]
+    return tuple(args)

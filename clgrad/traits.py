@@ -77,7 +77,9 @@ class DeviceTraits:
                 raise ClgradValueError(
                     f"traits: there is no trait {key!r}. Known are {', '.join(sorted(known))}."
                 )
-        fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        fixed: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         return replace(self, **fixed)
 
 

@@ -23,6 +23,20 @@ _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _UNITS = {"": 1, "b": 1, "k": _KIB, "m": _MIB, "g": _GIB}
 
 
+def default_cache_dir() -> Path:
+    """Return where the cache lives unless `CLGRAD_CACHE_DIR` says otherwise."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "clgrad"
+    except RuntimeError:  # no home directory, as in some containers
+        return Path(tempfile.gettempdir()) / "clgrad"
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """The settings of this process; each is the environment variable `CLGRAD_<NAME>`.
@@ -46,24 +60,10 @@ class Config:
     debug: int = 0
     profile: bool = False
     no_cache: bool = False
-    cache_dir: Path = field(default_factory=lambda: default_cache_dir())
+    cache_dir: Path = field(default_factory=default_cache_dir)
     cache_limit: int = 512 * _MIB
     memory_limit: int | None = None
     no_quirks: bool = False
-
-
-def default_cache_dir() -> Path:
-    """Return where the cache lives unless `CLGRAD_CACHE_DIR` says otherwise."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "clgrad"
-    except RuntimeError:  # no home directory, as in some containers
-        return Path(tempfile.gettempdir()) / "clgrad"
 
 
 def parse_bytes(text: str) -> int:

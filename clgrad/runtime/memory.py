@@ -1,0 +1,225 @@
+"""A caching allocator per device: asking a driver for memory is slow, and may fail late.
+
+Sizes are rounded to classes: multiples of 64 bytes up to 1 KiB, then four classes per power of two
+(at most 25 % over), above 64 MiB multiples of 2 MiB. A freed block goes to its class's list and is
+handed out again at once, also while kernels that use it are still queued: the queue runs in order.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from clgrad import config
+from clgrad.errors import OutOfMemoryError
+from clgrad.runtime.buffer import Buffer
+from clgrad.runtime.profile import counters
+
+_GRAIN = 64
+_SMALL = 1 << 10
+_LARGE = 64 << 20
+_LARGE_GRAIN = 2 << 20
+_SHOWN = 8  # live buffers that an OutOfMemoryError lists
+
+
+def size_class(nbytes: int) -> int:
+    """Return the size of the block that serves `nbytes` bytes; never 0."""
+    if nbytes <= _SMALL:
+        return max(_GRAIN, -(-nbytes // _GRAIN) * _GRAIN)
+    if nbytes > _LARGE:
+        return -(-nbytes // _LARGE_GRAIN) * _LARGE_GRAIN
+    step = 1 << ((nbytes - 1).bit_length() - 3)
+    return -(-nbytes // step) * step
+
+
+class Block:
+    """One `cl.Buffer` of the pool: `size` bytes, and while it lives, who asked for it."""
+
+    __slots__ = ("handle", "nbytes", "size", "tag")
+
+    def __init__(self, handle: Any, size: int) -> None:
+        self.handle = handle
+        self.size = size
+        self.nbytes = 0
+        self.tag: str | None = None
+
+
+class MemoryPool:
+    """The memory of one device.
+
+    Args:
+        name: the device's name, for messages.
+        create: returns a driver's buffer of so many bytes, or raises.
+        is_memory_error: tells a failure of `create` that freeing memory may cure.
+        finish: waits until the device is idle.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        create: Callable[[int], Any],
+        is_memory_error: Callable[[BaseException], bool],
+        finish: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._create = create
+        self._is_memory_error = is_memory_error
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._returned: deque[Block] = deque()
+        self._free: dict[int, list[Block]] = {}
+        self._live: dict[int, Block] = {}
+        self._give_back = self._returned.append
+        self.limit = config.get().memory_limit
+        self._allocated = self._allocated_peak = 0
+        self._reserved = self._reserved_peak = 0
+        self._allocations = self._cache_hits = self._trims = self._driver_calls = 0
+
+    def allocate(self, nbytes: int, tag: str | None = None) -> Buffer:
+        """Return memory of at least `nbytes` bytes; its content is whatever was there.
+
+        Raises:
+            OutOfMemoryError: also after giving back what was cached, there is not enough.
+        """
+        size = size_class(nbytes)
+        with self._lock:
+            if self._returned:
+                self._drain()
+            free = self._free.get(size)
+            if free:
+                block = free.pop()
+                self._cache_hits += 1
+            else:
+                block = self._reserve(size, nbytes, tag)
+            block.nbytes = nbytes
+            block.tag = tag
+            self._live[id(block)] = block
+            self._allocations += 1
+            self._allocated += size
+            if self._allocated > self._allocated_peak:
+                self._allocated_peak = self._allocated
+        counters.bytes_allocated += nbytes
+        return Buffer(block.handle, nbytes, tag, self._give_back, block)
+
+    def relieve(self) -> None:
+        """Wait for the device and give every cached block back to the driver."""
+        self._finish()
+        self.empty_cache()
+
+    def empty_cache(self) -> int:
+        """Give every cached block back to the driver; returns how many bytes that were."""
+        with self._lock:
+            return self._trim()
+
+    def reset_peak(self) -> None:
+        """Start the peaks anew from what is in use now."""
+        with self._lock:
+            self._drain()
+            self._allocated_peak = self._allocated
+            self._reserved_peak = self._reserved
+
+    def stats(self) -> dict[str, int]:
+        """Return the figures of this pool, bytes and counts, by name."""
+        with self._lock:
+            self._drain()
+            return {
+                "allocated.current": self._allocated,
+                "allocated.peak": self._allocated_peak,
+                "reserved.current": self._reserved,
+                "reserved.peak": self._reserved_peak,
+                "live_buffers": len(self._live),
+                "allocations": self._allocations,
+                "cache_hits": self._cache_hits,
+                "driver_allocations": self._driver_calls,
+                "trims": self._trims,
+            }
+
+    def summary(self) -> str:
+        """Return the figures as a small table."""
+        stats = self.stats()
+        lines = [f"memory of {self._name}", f"  {'':<12}{'now':>12}{'peak':>12}"]
+        for row in ("allocated", "reserved"):
+            now, peak = stats[f"{row}.current"], stats[f"{row}.peak"]
+            lines.append(f"  {row:<12}{format_bytes(now):>12}{format_bytes(peak):>12}")
+        lines.append(
+            f"  {stats['live_buffers']} live buffers; {stats['allocations']} allocations, "
+            f"{stats['cache_hits']} from the cache; {stats['trims']} trims"
+        )
+        return "\n".join(lines)
+
+    def out_of_memory(self, asked: str, cause: str) -> OutOfMemoryError:
+        """Return the error that says what was asked for and who holds the memory."""
+        live = sorted(self._live.values(), key=lambda block: block.nbytes, reverse=True)
+        held = ", ".join(
+            format_bytes(block.nbytes) + (f" {block.tag}" if block.tag else "")
+            for block in live[:_SHOWN]
+        )
+        more = f" and {len(live) - _SHOWN} more" if len(live) > _SHOWN else ""
+        holders = f"The largest of {len(live)} live buffers are {held}{more}. " if live else ""
+        return OutOfMemoryError(
+            f"memory: {self._name} has no room for {asked} ({cause}); "
+            f"{format_bytes(self._allocated)} are in use. {holders}"
+            "Hint: use smaller batches, drop references to results you no longer need, or compute "
+            "under clgrad.no_grad()."
+        )
+
+    def _drain(self) -> None:
+        """Take back what died since the last call. The lock is held."""
+        returned = self._returned
+        while returned:
+            block = returned.popleft()
+            del self._live[id(block)]
+            self._allocated -= block.size
+            self._free.setdefault(block.size, []).append(block)
+
+    def _trim(self) -> int:
+        """Drop every free block. The lock is held."""
+        self._drain()
+        freed = 0
+        for size, blocks in self._free.items():
+            freed += size * len(blocks)
+            for block in blocks:
+                block.handle.release()
+        self._free.clear()
+        self._reserved -= freed
+        self._trims += 1
+        return freed
+
+    def _reserve(self, size: int, nbytes: int, tag: str | None) -> Block:
+        """Get a new block from the driver, if need be after trimming. The lock is held."""
+        asked = format_bytes(nbytes) + (f" for {tag}" if tag else "")
+        if self.limit is not None and self._reserved + size > self.limit:
+            self._trim()
+            if self._reserved + size > self.limit:
+                raise self.out_of_memory(
+                    asked, f"the limit is {format_bytes(self.limit)}, set by CLGRAD_MEMORY_LIMIT"
+                )
+        try:
+            handle = self._create(size)
+        except Exception as error:
+            if not self._is_memory_error(error):
+                raise
+            self._finish()
+            self._trim()
+            try:
+                handle = self._create(size)
+            except Exception as second:
+                if not self._is_memory_error(second):
+                    raise
+                raise self.out_of_memory(asked, "the driver refused it") from second
+        self._driver_calls += 1
+        self._reserved += size
+        if self._reserved > self._reserved_peak:
+            self._reserved_peak = self._reserved
+        return Block(handle, size)
+
+
+def format_bytes(nbytes: float) -> str:
+    """Return `nbytes` as people read it, such as `1.5 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if nbytes < 1024 or unit == "GiB":
+            return f"{nbytes:.0f} {unit}" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1024
+    raise AssertionError("unreachable: the loop ends at GiB")

@@ -53,7 +53,8 @@ class Signature:
     Attributes:
         id: small number, the key in plans.
         op, kind: what it came from, and one of the kinds above.
-        space: shape of the iteration space; `reduced` how many of its last dims are folded.
+        space: shape of the iteration space; `reduced` how many of its last dims are folded, and
+            `order` which dim of the operand each dim of the space is.
         reads: for each operand, the layout that takes a point of the space to an element of the
             operand's storage.
         dtypes: dtype of each operand's storage.
@@ -66,7 +67,7 @@ class Signature:
     """
 
     __slots__ = (
-        "cost", "covers", "dtypes", "expr", "fold", "id", "kind", "matmul", "meta", "op", "reads",
+        "cost", "covers", "dtypes", "expr", "fold", "id", "kind", "meta", "op", "order", "reads",
         "reduced", "scalars", "space", "target",
     )  # fmt: skip
 
@@ -85,7 +86,7 @@ class Signature:
         reduced: int = 0,
         target: Layout | None = None,
         covers: bool = False,
-        matmul: Any = None,
+        order: tuple[int, ...] = (),
     ) -> None:
         self.id = next(_ids)
         self.op = op
@@ -100,7 +101,7 @@ class Signature:
         self.reduced = reduced
         self.target = target
         self.covers = covers
-        self.matmul = matmul
+        self.order = order
         self.cost = count_ops(expr) if expr is not None else 0
 
     def __repr__(self) -> str:
@@ -315,8 +316,8 @@ def _reduction(
     if params["keepdim"]:
         final = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
     return Signature(
-        op, "reduce", space=moved.shape, reduced=len(dims), reads=(moved,), dtypes=(x.dtype,),
-        fold=fold, meta=fresh_meta(result, final, common_device(op, [x], device)),
+        op, "reduce", space=moved.shape, reduced=len(dims), order=(*kept, *dims), reads=(moved,),
+        dtypes=(x.dtype,), fold=fold, meta=fresh_meta(result, final, common_device(op, [x], device)),
     )  # fmt: skip
 
 

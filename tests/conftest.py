@@ -13,7 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# Seeds are fixed, and no test may fail because a kernel had to be compiled first.
+hypothesis.settings.register_profile("clgrad", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("clgrad")
 
 # CI's demands on the suite are no settings of the library, which would warn about them.
 REQUIRED = frozenset(filter(None, os.environ.pop("CLGRAD_REQUIRE", "").lower().split(",")))

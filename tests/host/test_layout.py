@@ -22,9 +22,6 @@ from clgrad.layout import (
     wrap_dim,
 )
 
-settings.register_profile("layout", max_examples=200, deadline=None, derandomize=True)
-settings.load_profile("layout")
-
 
 def elements(layout: Layout) -> np.ndarray[Any, Any]:
     """Return the element number at every coordinate, by definition."""

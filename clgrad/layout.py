@@ -212,22 +212,22 @@ class Layout:
         """
         if not self.shape:
             raise ShapeError("narrow: narrow() cannot be applied to a 0-dim tensor.")
+        if length < 0:
+            raise ShapeError(f"narrow: length must be non-negative, got {length}.")
         dim = wrap_dim(dim, self.ndim, "narrow")
-        size = self.shape[dim]
+        size, stride = self.shape[dim], self.strides[dim]
+        where = f"at dimension {dim} of shape {self.shape}"
         if not -size <= start <= size:
             raise ClgradIndexError(
                 f"narrow: start out of range (expected to be in range of [{-size}, {size}], "
-                f"but got {start}) at dimension {dim} of shape {self.shape}."
+                f"but got {start}) {where}."
             )
         start = start + size if start < 0 else start
-        if length < 0 or start + length > size:
-            fact = (
-                f"length must be non-negative, got {length}"
-                if length < 0
-                else f"start ({start}) + length ({length}) exceeds dimension size ({size})"
+        if start + length > size:
+            raise ShapeError(
+                f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size}) "
+                f"{where}."
             )
-            raise ShapeError(f"narrow: {fact}, at dimension {dim} of shape {self.shape}.")
-        stride = self.strides[dim]
         return self._with(dim, length, stride, self.offset + start * stride)
 
     def slice(
@@ -241,12 +241,12 @@ class Layout:
         """
         if not self.shape:
             raise ClgradIndexError("slice: slice() cannot be applied to a 0-dim tensor.")
+        dim = wrap_dim(dim, self.ndim, "slice")
         if step <= 0:
             raise ClgradValueError(
                 f"slice: step must be greater than zero, got {step}. "
                 "Hint: flip(dim) reverses a dimension."
             )
-        dim = wrap_dim(dim, self.ndim, "slice")
         picked = range(self.shape[dim])[start:stop:step]
         stride = self.strides[dim]
         return self._with(dim, len(picked), stride * step, self.offset + picked.start * stride)

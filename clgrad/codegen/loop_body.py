@@ -363,7 +363,7 @@ class LoopText:
             lines, results = self.values([s.expr for _, s in at_row], row_width)
             row_store += lines
             for (k, _), result in zip(at_row, results, strict=True):
-                row_store += self.store(k, result, row_width, "row" if spec.split else None)
+                row_store += self.store(k, result, row_width, "cell" if spec.split else None)
         return {
             "row": row,
             "row_store": row_store,

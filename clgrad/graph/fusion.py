@@ -1,0 +1,388 @@
+"""Fusion: which pending ops share a kernel.
+
+Entries are taken in the order of recording; each joins a group that has what it reads, or starts
+one. A producer in another group is either computed again inside the reader (cheap, or its only
+reader) or stored by its own group. Cycles between groups are excluded by ancestor bit sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clgrad.dtypes import DType
+from clgrad.expr import Expr, count_ops, free_names, substitute
+from clgrad.expr import name as leaf
+from clgrad.graph.group import Group, GroupFold, Member, Ref, kept_layout, squeezed
+from clgrad.layout import Layout, compose
+from clgrad.ops.signature import Signature, fresh_numel
+from clgrad.traits import DeviceTraits
+
+MAX_OPS = 64
+"""Operations of one kernel, per element; longer ones spill registers and compile slowly."""
+MAX_OPERANDS = 24
+"""Buffers of one kernel (the smallest `max_parameter_size` seen is 1024 bytes)."""
+CHEAP = 4
+"""Operations that are rather computed again than read from memory."""
+CANDIDATES = 8
+"""How many of the latest groups an entry looks at for one that shares an operand."""
+SPLIT_POINTS = 16384
+"""Points of one chunk when a reduction has too few rows to occupy the device."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A pending op: its signature, the refs of its operands, for a write the ref of the old value."""
+
+    sig: Signature
+    sources: tuple[Ref, ...]
+    base: Ref | None = None
+
+
+class Fusion:
+    """The groups of one plan.
+
+    Args:
+        entries: what is pending, in the order of recording.
+        wanted: per entry whether it must be computed (else nobody needs it).
+        stored: per entry whether its value must be in memory afterwards.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        wanted: Sequence[bool],
+        stored: Sequence[bool],
+        traits: DeviceTraits,
+    ) -> None:
+        self.entries = entries
+        self.stored = stored
+        self.traits = traits
+        self.groups: list[Group] = []
+        self.home: dict[Ref, Group] = {}
+        self.temporaries: list[tuple[int, DType]] = []
+        """(numel, dtype) of each partial result; its ref is len(entries) + position."""
+        self.readers = [0] * len(entries)
+        for e, entry in enumerate(entries):
+            if wanted[e]:
+                for ref in entry.sources:
+                    if ref >= 0:
+                        self.readers[ref] += 1
+        place = {"map": self._place_map, "reduce": self._place_reduce}
+        for e, entry in enumerate(entries):
+            if wanted[e]:
+                place.get(entry.sig.kind, self._place_single)(e)
+        for e in range(len(entries)):
+            if stored[e] and wanted[e]:
+                self.home[e].stores[e] = None
+
+    # ---- placing entries ----------------------------------------------------------------------
+
+    def _new(self, shape: tuple[int, ...]) -> Group:
+        group = Group(len(self.groups), shape)
+        self.groups.append(group)
+        return group
+
+    def _candidates(self, e: Ref, points: int) -> list[Group]:
+        """Return groups worth joining: those of the sources, latest first, then sharers of leaves."""
+        entry = self.entries[e]
+        homes = {g.index for r in entry.sources if (g := self.home.get(r)) is not None}
+        ordered = [self.groups[k] for k in sorted(homes, reverse=True)]
+        for group in self.groups[: -CANDIDATES - 1 : -1]:
+            if group.index in homes or group.single is not None or group.numel != points:
+                continue
+            if any(ref in entry.sources for ref, _ in group.reads if ref is not None):
+                ordered.append(group)
+        return [g for g in ordered if g.single is None]
+
+    def _place_map(self, e: Ref) -> None:
+        space = self.entries[e].sig.space
+        for group in self._candidates(e, fresh_numel(space)):
+            if self._join_map(group, e):
+                return
+        if not self._join_map(self._new(squeezed(space)), e):
+            raise AssertionError(f"fusion: {self.entries[e].sig} does not fit its own space")
+
+    def _join_map(self, group: Group, e: Ref) -> bool:
+        sig = self.entries[e].sig
+        if not self._room(group, sig.cost, len(sig.reads) + 1):
+            return False
+        points = fresh_numel(sig.space)
+        row = points != group.numel
+        if row and (group.split or group.reduced is None or points != fresh_numel(group.kept_shape)):
+            return False
+        resolved = self._resolve(group, e, row)
+        if resolved is None and not row and group.refactor(squeezed(sig.space)):
+            resolved = self._resolve(group, e, row)
+        if resolved is None:
+            return False
+        phase = self._phase(group, e)
+        if group.split and phase:
+            return False
+        assert sig.expr is not None
+        expr = self._bind(group, e, sig.expr, resolved, group.own_layout(row))
+        group.members[e] = Member(expr, row, phase)
+        group.cost += sig.cost
+        self.home[e] = group
+        return True
+
+    def _phase(self, group: Group, e: Ref) -> int:
+        members = (group.members.get(r) for r in self.entries[e].sources)
+        return max((m.phase for m in members if m is not None), default=0)
+
+    def _bind(
+        self, group: Group, e: Ref, formula: Expr, operands: Sequence[Expr], index: Layout
+    ) -> Expr:
+        """Give an entry's formula the group's leaves for operands, numbers and index."""
+        used = free_names(formula)
+        mapping = {f"x{k}": expr for k, expr in enumerate(operands)}
+        for k, dtype in enumerate(self.entries[e].sig.scalars):
+            if f"s{k}" in used:
+                mapping[f"s{k}"] = group.number(e, k, dtype)
+        if "i" in used:
+            mapping["i"] = group.index_leaf(index)
+        return substitute(formula, mapping)
+
+    def _room(self, group: Group, cost: int, operands: int) -> bool:
+        few = len(group.reads) + len(group.stores) + operands <= MAX_OPERANDS
+        return not group.members or (few and group.cost + cost <= MAX_OPS)
+
+    def _place_reduce(self, e: Ref) -> None:
+        sig = self.entries[e].sig
+        shape, reduced = _folded_space(sig)
+        rows = fresh_numel([n for d, n in enumerate(shape) if d not in reduced])
+        parts = self._parts(shape, reduced, rows)
+        for group in self._candidates(e, fresh_numel(shape)):
+            if self._join_reduce(group, e, shape, reduced, parts):
+                return
+        if not self._join_reduce(self._new(shape), e, shape, reduced, parts):
+            raise AssertionError(f"fusion: {sig} does not fit its own space")
+
+    def _parts(self, shape: tuple[int, ...], reduced: tuple[int, ...], rows: int) -> int:
+        """Return into how many chunks the first reduced dim is cut; 0 where rows are enough.
+
+        It depends on sizes and the kind of device only: the order of summation is always the same.
+        """
+        points = fresh_numel(shape)
+        enough = 64 if self.traits.is_cpu else 1024
+        if rows >= enough or points < 4 * SPLIT_POINTS:
+            return 0
+        first = shape[reduced[0]]
+        parts = min(first, max(1, min(enough, points // SPLIT_POINTS) // max(rows, 1)))
+        if parts < 2:
+            return 0
+        chunk = -(-first // parts)
+        chunk = -(-chunk // 64) * 64 if chunk > 256 else chunk
+        return -(-first // chunk)
+
+    def _join_reduce(
+        self, group: Group, e: Ref, shape: tuple[int, ...], reduced: tuple[int, ...], parts: int
+    ) -> bool:
+        sig = self.entries[e].sig
+        assert sig.fold is not None
+        if not self._room(group, 2, 2):
+            return False
+        if group.reduced is None:
+            if not group.refactor(shape):
+                return False
+        elif group.shape != shape or group.reduced != reduced or group.split != parts:
+            return False
+        resolved = self._resolve(group, e, row=False)
+        if resolved is None:
+            return False
+        phase = self._phase(group, e)
+        if parts and phase:
+            return False
+        element = tuple(
+            self._bind(group, e, formula, resolved, _fold_position(shape, reduced))
+            for formula in sig.fold.element
+        )
+        group.reduced, group.split = reduced, parts
+        group.folds.append(GroupFold(e, sig.fold, element, phase))
+        group.cost += 2
+        if parts:
+            group = self._finish_split(group, e, parts)
+            phase = 0
+        f = len(group.folds) - 1
+        results = {f"a{j}": leaf(f"r{f}_{j}", d) for j, d in enumerate(sig.fold.dtypes)}
+        group.members[e] = Member(substitute(sig.fold.finish, results), True, phase + 1)
+        self.home[e] = group
+        return True
+
+    def _finish_split(self, group: Group, e: Ref, parts: int) -> Group:
+        """Start the group that folds the chunks' partial results, (parts, kept…) in memory."""
+        fold = self.entries[e].sig.fold
+        assert fold is not None
+        kept = group.kept_shape
+        rows = fresh_numel(kept)
+        second = self._new((*kept, parts))
+        second.reduced = (len(kept),)
+        layout = Layout((*kept, parts), (*Layout.contiguous(kept).strides, rows), 0)
+        refs, element = [], []
+        for dtype in fold.dtypes:
+            ref = len(self.entries) + len(self.temporaries)
+            self.temporaries.append((rows * parts, dtype))
+            self.home[ref] = group
+            refs.append(ref)
+            element.append(second.read(ref, layout, dtype))
+        group.partials.append(tuple(refs))
+        second.folds.append(GroupFold(e, fold, tuple(element), 0))
+        self._after(group, second)
+        return second
+
+    def _place_single(self, e: Ref) -> None:
+        """A group of its own: a contraction, or a write into a part of a storage."""
+        entry = self.entries[e]
+        sig = entry.sig
+        group = self._new(squeezed(sig.space))
+        group.single = e
+        self.home[e] = group
+        if entry.base is not None:
+            self._store(entry.base, group)
+        if sig.kind != "write":
+            for ref in entry.sources:
+                self._store(ref, group)
+            return
+        resolved = self._resolve(group, e, row=False)
+        assert resolved is not None and sig.expr is not None
+        expr = self._bind(group, e, sig.expr, resolved, group.own_layout(False))
+        group.members[e] = Member(expr, False, 0)
+
+    # ---- what an entry reads --------------------------------------------------------------------
+
+    def _resolve(self, group: Group, e: Ref, row: bool) -> list[Expr] | None:
+        """Return the expression of each operand within `group`, or None where one does not fit."""
+        sig = self.entries[e].sig
+        layouts = []
+        for k, ref in enumerate(self.entries[e].sources):
+            over = sig.reads[k]
+            if sig.kind == "reduce":
+                over = over.permute(_inverse(sig.order))
+            layout = group.level_layout(over, row)
+            how = None if layout is None else self._how(group, ref, layout, row)
+            if layout is None or how is None:
+                return None
+            layouts.append((ref, layout, how, sig.dtypes[k]))
+        return [self._take(group, *item) for item in layouts]
+
+    def _how(self, group: Group, ref: Ref, layout: Layout, row: bool) -> str | None:
+        """Return how `group` gets `ref` through `layout`: member, inline, read; or None."""
+        member = group.members.get(ref)
+        if member is not None:
+            if (member.row or not row) and layout == group.own_layout(member.row):
+                return "member"
+            return "inline" if self._inlinable(group, ref, layout, CHEAP) else None
+        home = self.home.get(ref)
+        if home is None:
+            return "read"
+        alone = self.readers[ref] == 1 and layout.numel <= self.entries[ref].sig.meta.numel
+        if self._inlinable(group, ref, layout, MAX_OPS if alone else CHEAP):
+            return "inline"
+        return None if self._depends(home, group) else "read"
+
+    def _depends(self, later: Group, earlier: Group) -> bool:
+        """Whether `later` must run after `earlier` (or is it)."""
+        return later is earlier or bool(later.before >> earlier.index & 1)
+
+    def _inlinable(self, group: Group, ref: Ref, layout: Layout, most: int) -> bool:
+        """Whether `ref` may be computed again in `group`, at most `most` operations a point."""
+        home = self.home[ref]
+        member = home.members.get(ref)
+        if member is None or home.single is not None or member.phase:
+            return False
+        labels = free_names(member.expr)
+        reads = [label for label in labels if label[0] == "x"]
+        cost = count_ops(member.expr)
+        if cost > most or (self.stored[ref] and reads) or not self._room(group, cost, len(reads)):
+            return False
+        for label in labels:
+            if label[0] == "s":
+                continue
+            source, inner = home.leaves[label]
+            if self._composed(home, member, layout, inner) is None:
+                return False
+            origin = None if source is None else self.home.get(source)
+            if origin is not None and self._depends(origin, group):
+                return False
+        return True
+
+    def _composed(self, home: Group, member: Member, layout: Layout, inner: Layout) -> Layout | None:
+        if member.row:
+            inner = kept_layout(inner, home.reduced or ())
+        return compose(layout, inner)
+
+    def _take(self, group: Group, ref: Ref, layout: Layout, how: str, dtype: DType) -> Expr:
+        """Carry out what `_how` found."""
+        if how == "member":
+            return group.members[ref].expr
+        if how == "read":
+            self._store(ref, group)
+            return group.read(ref, layout, dtype)
+        home, member = self.home[ref], self.home[ref].members[ref]
+        mapping: dict[str, Expr] = {}
+        for label in free_names(member.expr):
+            if label[0] == "s":
+                mapping[label] = group.number(*home.scalars[int(label[1:])])
+                continue
+            source, inner = home.leaves[label]
+            composed = self._composed(home, member, layout, inner)
+            assert composed is not None
+            if source is None:
+                mapping[label] = group.index_leaf(composed)
+                continue
+            self._store(source, group)
+            element = home.reads[(source, inner)].dtype
+            assert element is not None
+            mapping[label] = group.read(source, composed, element)
+        group.cost += count_ops(member.expr)
+        return substitute(member.expr, mapping)
+
+    def _store(self, ref: Ref, reader: Group) -> None:
+        """Note that `reader` reads `ref` from memory."""
+        home = self.home.get(ref)
+        if home is None:
+            return
+        home.stores[ref] = None
+        new = home.before | 1 << home.index
+        if reader.before | new == reader.before:
+            return
+        reader.before |= new
+        for group in self.groups:
+            if group.before >> reader.index & 1:
+                group.before |= reader.before
+
+    def _after(self, earlier: Group, later: Group) -> None:
+        later.before |= earlier.before | 1 << earlier.index
+
+
+def _inverse(order: Sequence[int]) -> tuple[int, ...]:
+    out = [0] * len(order)
+    for position, dim in enumerate(order):
+        out[dim] = position
+    return tuple(out)
+
+
+def _folded_space(sig: Signature) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the operand's shape without dims of size 1, and which of its dims are folded.
+
+    One dim of size 1 is kept at the end where nothing longer is folded.
+    """
+    inverse = _inverse(sig.order)
+    first_folded = len(sig.space) - sig.reduced
+    shape, reduced = [], []
+    for dim in inverse:
+        n = sig.space[dim]
+        if n != 1:
+            if dim >= first_folded:
+                reduced.append(len(shape))
+            shape.append(n)
+    if not reduced:
+        reduced.append(len(shape))
+        shape.append(1)
+    return tuple(shape), tuple(reduced)
+
+
+def _fold_position(shape: tuple[int, ...], reduced: tuple[int, ...]) -> Layout:
+    """Return the layout whose offsets count the folded elements of a row."""
+    inner = iter(Layout.contiguous([shape[d] for d in reduced]).strides)
+    return Layout(shape, tuple(next(inner) if d in reduced else 0 for d in range(len(shape))), 0)

@@ -1,0 +1,353 @@
+"""Lowering: a group becomes launches of kernels, with sizes, strides and arguments filled in.
+
+Dims are ordered (kept…, folded…) and merged where memory allows; leaves are numbered by first use,
+so that equal work gives an equal spec, whatever was recorded around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from clgrad.codegen.loop_body import leaves_of
+from clgrad.codegen.loop_spec import FoldSpec, Reach, StoreSpec, access_of
+from clgrad.codegen.loops import LoopSpec, loop_arguments
+from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad.codegen.spec import Spec
+from clgrad.dtypes import DType
+from clgrad.expr import Expr, substitute
+from clgrad.expr import name as leaf
+from clgrad.graph.fusion import Entry
+from clgrad.graph.group import Group, Ref, kept_layout
+from clgrad.layout import Layout, collapse
+from clgrad.ops.signature import fresh_numel
+from clgrad.traits import DeviceTraits
+
+StepArg = tuple[str, int] | tuple[str, int, int]
+"""`("ref", ref)` a buffer, `("temp", k)` scratch of this step, `("scalar", entry, k)` a number of
+an entry, `("int", value)`."""
+
+CPU_ITEMS = 64
+"""Work-items on a CPU, each looping: enough to balance two to 64 cores, few enough to be cheap."""
+GPU_ITEMS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One kernel call of a plan."""
+
+    spec: Spec
+    args: tuple[StepArg, ...]
+    global_size: tuple[int, ...]
+    local_size: tuple[int, ...] | None
+
+
+@dataclass(slots=True)
+class Store:
+    """A result of a step: where a value goes. `layout` is over the group's shape."""
+
+    ref: Ref
+    dtype: DType
+    layout: Layout
+    expr: Expr
+    row: bool
+    phase: int
+
+
+@dataclass(slots=True)
+class Step:
+    """A group ready to run.
+
+    Attributes:
+        reads: refs that its kernels read, with the layouts and the last pass that does.
+        stores: what it makes.
+        scratch: bytes of each temporary of this step.
+    """
+
+    group: Group
+    launches: list[Launch]
+    reads: dict[Ref, list[tuple[Layout, int]]]
+    stores: list[Store]
+    scratch: tuple[int, ...] = ()
+
+
+def lower(group: Group, entries: Sequence[Entry], temporaries: Callable[[Ref], DType],
+          traits: DeviceTraits) -> Step:
+    """Return the step that runs `group`."""
+    if group.single is not None and entries[group.single].sig.kind == "matmul":
+        return _matmul(group, entries, traits)
+    return _loop(group, entries, temporaries, traits)
+
+
+def _stores(group: Group, entries: Sequence[Entry], dtype_of: Callable[[Ref], DType]) -> list[Store]:
+    stores = []
+    if group.single is not None:
+        entry = entries[group.single]
+        target = entry.sig.target
+        assert target is not None
+        layout = group.level_layout(target, False)
+        assert layout is not None
+        member = group.members[group.single]
+        return [Store(group.single, entry.sig.meta.dtype, layout, member.expr, False, 0)]
+    for ref in sorted(group.stores):
+        member = group.members.get(ref)
+        if member is None:
+            continue  # a partial result, below
+        phase = max(member.phase - 1, 0) if member.row else member.phase
+        assert member.expr.dtype is not None
+        stores.append(
+            Store(ref, member.expr.dtype, group.own_layout(member.row), member.expr, member.row, phase)
+        )
+    kept = group.kept_shape
+    flat = Layout.contiguous(kept)
+    for f, refs in enumerate(group.partials):
+        for j, ref in enumerate(refs):
+            dtype = dtype_of(ref)
+            layout = _spread(flat, group)
+            stores.append(Store(ref, dtype, layout, leaf(f"r{f}_{j}", dtype), True, 0))
+    return stores
+
+
+def _spread(flat: Layout, group: Group) -> Layout:
+    strides = iter(flat.strides)
+    reduced = group.reduced or ()
+    return Layout(
+        group.shape,
+        tuple(0 if d in reduced else next(strides) for d in range(len(group.shape))),
+        0,
+    )
+
+
+def _used_folds(group: Group, exprs: Sequence[Expr]) -> list[int]:
+    """Return the folds that `exprs` depend on, directly or through other folds."""
+    used: set[int] = set()
+    pending = list(exprs)
+    while pending:
+        for item in leaves_of([pending.pop()]):
+            if item.value[0] == "r":
+                f = int(item.value[1:].partition("_")[0])
+                if f not in used:
+                    used.add(f)
+                    pending.extend(group.folds[f].element)
+    return sorted(used)
+
+
+def _loop(
+    group: Group, entries: Sequence[Entry], dtype_of: Callable[[Ref], DType], traits: DeviceTraits
+) -> Step:
+    stores = _stores(group, entries, dtype_of)
+    fold_ids = _used_folds(group, [s.expr for s in stores])
+    folds = [group.folds[f] for f in fold_ids]
+    exprs = [s.expr for s in stores] + [e for f in folds for e in f.element]
+    # number what is used by first use
+    rename: dict[str, Expr] = {}
+    reads: list[tuple[Ref | None, Layout, DType]] = []
+    scalars: list[tuple[Ref, int, DType]] = []
+    counts = {"x": 0, "i": 0}
+    for item in leaves_of(exprs):
+        letter = item.value[0]
+        assert item.dtype is not None
+        if letter in counts:
+            ref, layout = group.leaves[item.value]
+            rename[item.value] = leaf(f"{letter}{counts[letter]}", item.dtype)
+            counts[letter] += 1
+            reads.append((ref, layout, item.dtype))
+        elif letter == "s":
+            rename[item.value] = leaf(f"s{len(scalars)}", item.dtype)
+            scalars.append(group.scalars[int(item.value[1:])])
+        elif letter == "r":
+            f, _, j = item.value[1:].partition("_")
+            rename[item.value] = leaf(f"r{fold_ids.index(int(f))}_{j}", item.dtype)
+    layouts = [r[1] for r in reads] + [s.layout for s in stores]
+    reduced = group.reduced or () if folds else ()
+    kept_shape, kept_strides = _merged(
+        [kept_layout(x, reduced) for x in layouts], order_by=len(reads) if group.single is not None else -1
+    )
+    folded_shape, folded_strides = _merged_folded(layouts, reduced, group) if folds else ((), [()] * len(layouts))
+    if not kept_shape:
+        kept_shape, kept_strides = (1,), [(0,)] * len(layouts)
+    shape = kept_shape + folded_shape
+    reaches = [
+        Reach(k + f, layout.offset)
+        for k, f, layout in zip(kept_strides, folded_strides, layouts, strict=True)
+    ]
+    read_reach, store_reach = reaches[: len(reads)], reaches[len(reads) :]
+    read_access = [
+        access_of(None if ref is None else dtype, reach, shape)
+        for (ref, _, dtype), reach in zip(reads, read_reach, strict=True)
+    ]
+    store_specs = [
+        StoreSpec(access_of(s.dtype, reach, shape), substitute(s.expr, rename), s.phase)
+        for s, reach in zip(stores, store_reach, strict=True)
+    ]
+    fold_specs = tuple(
+        FoldSpec(
+            f.phase, f.fold.dtypes, f.fold.init,
+            tuple(substitute(e, rename) for e in f.element), f.fold.combine,
+        )
+        for f in folds
+    )  # fmt: skip
+    lanes, width, group_size = _shape_of_loops(
+        shape, len(kept_shape), [a.pattern for a in read_access] + [s.access.pattern for s in store_specs],
+        [r[2] for r in reads if r[0] is not None] + [s.dtype for s in stores]
+        + [d for f in folds for d in f.fold.dtypes], bool(folds), traits,
+    )  # fmt: skip
+    split = bool(group.split) and bool(folds)
+    spec = LoopSpec(
+        rank=len(shape), reduced=len(folded_shape), reads=tuple(read_access),
+        scalars=tuple(d for _, _, d in scalars), folds=fold_specs, stores=tuple(store_specs),
+        lanes=lanes, width=width, group=group_size, split=split,
+        index64=_needs_64_bits(shape, reaches),
+    )  # fmt: skip
+    extra, global_size, local_size = _geometry(spec, shape, group.split, traits)
+    args: list[StepArg] = []
+    refs = [r for r, _, _ in reads]
+    for arg in loop_arguments(spec, shape, read_reach, store_reach, extra):
+        what, k = arg
+        if what == "read":
+            ref = refs[k]
+            assert ref is not None
+            args.append(("ref", ref))
+        elif what == "store":
+            args.append(("ref", stores[k].ref))
+        elif what == "scalar":
+            args.append(("scalar", scalars[k][0], scalars[k][1]))
+        else:
+            args.append(arg)
+    touched: dict[Ref, list[tuple[Layout, int]]] = {}
+    last = max([f.phase for f in folds] + [s.phase for s in stores], default=0)
+    for ref, layout, _ in reads:
+        if ref is not None:
+            touched.setdefault(ref, []).append((layout, last))
+    return Step(group, [Launch(spec, tuple(args), global_size, local_size)], touched, stores)
+
+
+def _merged(layouts: Sequence[Layout], order_by: int) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Merge dims; with `order_by` after sorting them so that that layout's strides descend."""
+    if order_by >= 0:
+        lead = layouts[order_by]
+        dims = sorted(range(len(lead.shape)), key=lambda d: -lead.strides[d])
+        layouts = [x.permute(dims) for x in layouts]
+    shape, strides = collapse(layouts)
+    return tuple(shape), [tuple(s) for s in strides]
+
+
+def _merged_folded(
+    layouts: Sequence[Layout], reduced: Sequence[int], group: Group
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Merge the folded dims; where they are cut into chunks, the first stays by itself."""
+    alone = list(reduced[:1]) if group.split else []
+    rest = [d for d in reduced if d not in alone]
+    shape: tuple[int, ...] = tuple(group.shape[d] for d in alone)
+    strides = [tuple(x.strides[d] for d in alone) for x in layouts]
+    if rest:
+        parts = [
+            Layout(tuple(x.shape[d] for d in rest), tuple(x.strides[d] for d in rest), 0)
+            for x in layouts
+        ]
+        more, more_strides = collapse(parts)
+        shape += tuple(more)
+        strides = [a + tuple(b) for a, b in zip(strides, more_strides, strict=True)]
+    if not shape:
+        shape, strides = (1,), [(0,)] * len(layouts)
+    return shape, strides
+
+
+def _shape_of_loops(
+    shape: tuple[int, ...], kept: int, patterns: Sequence[tuple[int, ...]],
+    dtypes: Sequence[DType], folds: bool, traits: DeviceTraits,
+) -> tuple[str, int, int]:  # fmt: skip
+    """Return which dim the vector lanes run along, the vector width and the group size."""
+    width = traits.vector_width(max((d.itemsize for d in dtypes), default=4))
+    if not folds:
+        return "kept", width if shape[-1] >= width else 1, 0
+    strided_inner = sum(p[-1] > 1 for p in patterns)
+    strided_kept = sum(p[kept - 1] > 1 for p in patterns)
+    count = fresh_numel(shape[kept:])
+    inner = strided_inner <= strided_kept and not (shape[-1] < width <= shape[kept - 1] and not strided_kept)
+    if not traits.is_cpu:
+        if inner and count >= 32 and traits.max_work_group >= 64:
+            size = 64
+            while size * 2 <= min(traits.preferred_work_group, traits.max_work_group, count):
+                size *= 2
+            return "group", 1, size
+        return "kept", 1, 0
+    if inner:
+        return "inner", width if shape[-1] >= width else 1, 0
+    return "kept", width if shape[kept - 1] >= width else 1, 0
+
+
+def _geometry(
+    spec: LoopSpec, shape: tuple[int, ...], parts: int, traits: DeviceTraits
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None]:
+    """Return the template's extra arguments, the global and the local size."""
+    kept = shape[: spec.kept]
+    rows = fresh_numel(kept)
+    extra: tuple[int, ...] = ()
+    if not spec.folds:
+        last = shape[-1]
+        if traits.is_cpu:
+            per = -(-last // CPU_ITEMS) if len(shape) == 1 else last
+            segment = min(max(-(-per // spec.width) * spec.width, 2048), 16384)
+        else:
+            segment = spec.width
+        extra = (segment,)
+        items = fresh_numel(shape[:-1]) * -(-last // segment)
+    elif spec.lanes == "kept":
+        items = rows // shape[spec.kept - 1] * max(shape[spec.kept - 1] // spec.width, 1) if rows else 0
+    else:
+        items = rows
+    if spec.split:
+        chunk = -(-shape[spec.kept] // parts)
+        chunk = -(-chunk // 64) * 64 if chunk > 256 else chunk
+        extra = (parts, chunk)
+        items *= parts
+    if spec.lanes == "group":
+        return extra, (min(items, 4096) * spec.group,), (spec.group,)
+    if traits.is_cpu:
+        return extra, (max(1, min(items, CPU_ITEMS)),), (1,)
+    local = min(traits.preferred_work_group, traits.max_work_group)
+    groups = max(1, min(-(-items // local), GPU_ITEMS // local * 16))
+    return extra, (groups * local,), (local,)
+
+
+def _needs_64_bits(shape: tuple[int, ...], reaches: Sequence[Reach]) -> bool:
+    limit = 2**31 - 2**16
+    if fresh_numel(shape) >= limit:
+        return True
+    return any(
+        r.offset + sum(s * max(n - 1, 0) for s, n in zip(r.strides, shape, strict=True)) >= limit
+        for r in reaches
+    )
+
+
+def _matmul(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Step:
+    e = group.single
+    assert e is not None
+    entry = entries[e]
+    sig = entry.sig
+    a, b = sig.reads
+    problem = MatmulProblem(
+        m=a.shape[-2], n=b.shape[-1], k=a.shape[-1], batch=sig.space[:-2],
+        a_strides=a.strides, b_strides=b.strides,
+        a_dtype=sig.dtypes[0], b_dtype=sig.dtypes[1], out_dtype=sig.meta.dtype,
+    )  # fmt: skip
+    lowered = lower_matmul(problem, traits)
+    first, second = entry.sources
+    known: dict[tuple[str, ...], StepArg] = {
+        ("a",): ("ref", first), ("b",): ("ref", second), ("out",): ("ref", e),
+        ("a_offset",): ("int", a.offset), ("b_offset",): ("int", b.offset),
+    }  # fmt: skip
+    launches = [
+        Launch(
+            x.spec,
+            tuple(arg if arg[0] in ("int", "temp") else known[arg] for arg in x.args),  # type: ignore[misc,index]
+            x.global_size, x.local_size,
+        )
+        for x in lowered.launches
+    ]  # fmt: skip
+    reads: dict[Ref, list[tuple[Layout, int]]] = {}
+    for ref, layout in zip(entry.sources, sig.reads, strict=True):
+        reads.setdefault(ref, []).append((layout, 0))
+    store = Store(e, sig.meta.dtype, Layout.contiguous(sig.space), leaf("acc", sig.meta.dtype), False, 0)
+    return Step(group, launches, reads, [store], lowered.temporaries)

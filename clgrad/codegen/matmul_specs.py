@@ -1,0 +1,301 @@
+"""Specs of the matmul kernels: what each template is told, and the order of its parameters.
+
+A spec bakes dtypes, how operands are reached, the register tile and the epilogue; sizes, strides
+and offsets are kernel arguments. Which spec suits a problem is decided in `matmul_tuning`, what is
+launched in `matmul`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clgrad.codegen.source import KernelSource
+from clgrad.codegen.template import render_kernel
+from clgrad.dtypes import DType, bfloat16, float32, float64, uint32, uint64
+from clgrad.expr import Expr, helper_source, render
+from clgrad.traits import DeviceTraits
+
+_LONG = np.dtype(np.int64).char
+_INT = np.dtype(np.int32).char
+
+
+def sum_dtype(a: DType, b: DType) -> DType:
+    """Return the dtype in which products of `a` and `b` are summed.
+
+    float32 for 16-bit floats; unsigned for integers, because unsigned sums wrap around by
+    definition and their low bits are those of the signed sum of any width.
+    """
+    if a.is_floating_point or b.is_floating_point:
+        return float64 if float64 in (a, b) else float32
+    return uint64 if max(a.itemsize, b.itemsize) == 8 else uint32
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraSpec:
+    """How an epilogue reads one extra operand.
+
+    Attributes:
+        dtype: as stored.
+        column: `broadcast` (one element per row), `contiguous` (columns adjacent) or `strided`.
+    """
+
+    dtype: DType
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpilogueSpec:
+    """What happens to a finished sum in registers before it is rounded and written.
+
+    Attributes:
+        expr: typed expression over `acc` (the sum) and `x0`, `x1`, ... (the extra operands).
+        extras: how each of these operands is read.
+    """
+
+    expr: Expr
+    extras: tuple[ExtraSpec, ...] = ()
+
+    def _names(self) -> dict[str, str]:
+        return {"acc": "acc"} | {f"x{i}": f"x{i}" for i in range(len(self.extras))}
+
+    def statements(self, width: int) -> list[str]:
+        """Return the statements for `width` elements, leaves being the variables of their names."""
+        return list(render([self.expr], self._names(), width).statements)
+
+    def result(self, width: int) -> str:
+        """Return the expression of the result after these statements."""
+        return str(render([self.expr], self._names(), width).results[0])
+
+    def helpers(self, width: int) -> tuple[str, ...]:
+        """Return the texts of the functions that the statements call."""
+        keys = render([self.expr], self._names(), width).helpers
+        return tuple(helper_source(key, width) for key in keys)
+
+
+def _vector_access(traits: DeviceTraits) -> str:
+    return "pointer" if traits.unaligned_vectors else "function"
+
+
+def _unaligned_helper(cl: str, itemsize: int, width: int) -> str:
+    """Return the typedef of a vector that may lie at any element."""
+    guard = f"CG_UNALIGNED_{cl.upper()}{width}"
+    return (
+        f"#ifndef {guard}\n#define {guard}\n"
+        f"typedef {cl}{width} __attribute__((aligned({itemsize}))) cg_unaligned_{cl}{width};\n"
+        "#endif\n"
+    )
+
+
+def _bfloat16_helper(width: int) -> str:
+    """Return the function that rounds floats to bfloat16 bits: to nearest even, NaN stays NaN."""
+    w = "" if width == 1 else str(width)
+    guard = f"CG_BFLOAT16_BITS{width}"
+    is_nan = "isnan(x)" if width > 1 else "(uint)(isnan(x) ? 0xffffffffu : 0u)"
+    mask = f"as_uint{w}({is_nan})" if width > 1 else is_nan
+    return (
+        f"#ifndef {guard}\n#define {guard}\n"
+        f"static ushort{w} cg_bfloat16_bits{w}(const float{w} x)\n{{\n"
+        f"    const uint{w} bits = as_uint{w}(x);\n"
+        f"    const uint{w} nan = {mask};\n"
+        f"    const uint{w} rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;\n"
+        f"    return convert_ushort{w}((rounded & ~nan) | (0x7fc0u & nan));\n"
+        "}\n#endif\n"
+    )
+
+
+def _finish(
+    template: str,
+    family: str,
+    traits: DeviceTraits,
+    *,
+    memory: tuple[tuple[DType, int], ...],
+    stored: DType,
+    store_width: int,
+    epilogue: EpilogueSpec | None,
+    args: tuple[str, ...],
+    **variables: Any,
+) -> KernelSource:
+    """Render one kernel and collect the helpers that its loads, stores and epilogue need.
+
+    Args:
+        memory: each (dtype, width) that is read or written as a vector.
+        stored: dtype of what is written, in vectors of `store_width`.
+    """
+    vectors = _vector_access(traits)
+    name, source = render_kernel(
+        template, family, vectors=vectors, epilogue=epilogue,
+        extras=epilogue.extras if epilogue else (), **variables,
+    )  # fmt: skip
+    helpers: dict[str, None] = {}
+    if vectors == "pointer":
+        pairs = [*memory, (stored, store_width)]
+        if epilogue:
+            pairs += [(extra.dtype, store_width) for extra in epilogue.extras]
+        for dtype, width in pairs:
+            if width > 1 and f"cg_unaligned_{dtype.cl}{width} " in source:
+                helpers[_unaligned_helper(dtype.cl, dtype.itemsize, width)] = None
+    if stored is bfloat16:
+        helpers[_bfloat16_helper(store_width)] = None
+    if epilogue:
+        helpers.update(dict.fromkeys(epilogue.helpers(store_width)))
+    extras = ("buffer", _LONG, _LONG, _LONG) * (len(epilogue.extras) if epilogue else 0)
+    return KernelSource(name=name, source=source, helpers=tuple(helpers), args=args + extras)
+
+
+def _arrays(*names: str, epilogue: EpilogueSpec | None) -> list[str]:
+    return [*names, *(f"extra{i}" for i in range(len(epilogue.extras) if epilogue else 0))]
+
+
+def _fused(acc: DType, traits: DeviceTraits) -> bool:
+    return acc.is_floating_point and not traits.contract_by_pragma
+
+
+@dataclass(frozen=True, slots=True)
+class TileSpec:
+    """The CPU kernel of register tiles (`matmul.cl.j2`, which says what the fields mean)."""
+
+    a: DType
+    b: DType
+    out: DType
+    acc: DType
+    rows: int
+    columns: int
+    width: int
+    a_access: str
+    b_access: str
+    batch_rank: int
+    split: bool = False
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        arrays = _arrays("a", "b", epilogue=self.epilogue)
+        return _finish(
+            "matmul.cl.j2", "matmul", traits,
+            memory=((self.b, self.width),), stored=self.out, store_width=self.width,
+            epilogue=self.epilogue,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 7,
+                  *(_LONG,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+            a=self.a, b=self.b, out=self.out, acc=self.acc.cl, rows=self.rows,
+            columns=self.columns, width=self.width, a_access=self.a_access,
+            b_access=self.b_access, batch_rank=self.batch_rank, arrays=arrays,
+            split=self.split, fused=_fused(self.acc, traits),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DotSpec:
+    """The CPU kernel of inner products along k (`matmul_dot.cl.j2`)."""
+
+    a: DType
+    b: DType
+    out: DType
+    acc: DType
+    rows: int
+    columns: int
+    width: int
+    batch_rank: int
+    split: bool = False
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        arrays = _arrays("a", "b", epilogue=self.epilogue)
+        return _finish(
+            "matmul_dot.cl.j2", "matmul_dot", traits,
+            memory=((self.a, self.width), (self.b, self.width)), stored=self.out, store_width=1,
+            epilogue=self.epilogue,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 6,
+                  *(_LONG,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+            a=self.a, b=self.b, out=self.out, acc=self.acc.cl, rows=self.rows,
+            columns=self.columns, width=self.width, batch_rank=self.batch_rank, arrays=arrays,
+            split=self.split, fused=_fused(self.acc, traits),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PackSpec:
+    """The kernel that copies an operand into panels (`matmul_pack.cl.j2`)."""
+
+    a: DType
+    acc: DType
+    width: int
+    vectors_per_panel: int
+    adjacent: bool
+    batch_rank: int
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        return _finish(
+            "matmul_pack.cl.j2", "matmul_pack", traits,
+            memory=((self.a, self.width),), stored=self.acc, store_width=self.width, epilogue=None,
+            args=("buffer", _LONG, "buffer", *(_LONG,) * 5, *(_LONG,) * (2 * self.batch_rank)),
+            a=self.a, acc=self.acc.cl, width=self.width,
+            vectors_per_panel=self.vectors_per_panel, adjacent=self.adjacent,
+            batch_rank=self.batch_rank, arrays=["a"],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSpec:
+    """The kernel that adds the parts of a matmul cut along k (`matmul_merge.cl.j2`)."""
+
+    out: DType
+    acc: DType
+    width: int
+    batch_rank: int
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        arrays = _arrays(epilogue=self.epilogue)
+        return _finish(
+            "matmul_merge.cl.j2", "matmul_merge", traits,
+            memory=((self.acc, self.width),), stored=self.out, store_width=self.width,
+            epilogue=self.epilogue,
+            args=("buffer", "buffer", *(_LONG,) * 4,
+                  *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+            out=self.out, acc=self.acc.cl, width=self.width, batch_rank=self.batch_rank,
+            arrays=arrays,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """The GPU kernel of local-memory tiles (`matmul_gpu.cl.j2`)."""
+
+    a: DType
+    b: DType
+    out: DType
+    acc: DType
+    wide_index: bool
+    rows: int
+    columns: int
+    height: int
+    breadth: int
+    tile_k: int
+    a_k_adjacent: bool
+    b_column_adjacent: bool
+    batch_rank: int
+    split: bool = False
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        arrays = _arrays("a", "b", epilogue=self.epilogue)
+        index = _LONG if self.wide_index else _INT
+        return _finish(
+            "matmul_gpu.cl.j2", "matmul_gpu", traits,
+            memory=(), stored=self.out, store_width=1, epilogue=self.epilogue,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * 7,
+                  *(index,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+            a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
+            index="long" if self.wide_index else "int", rows=self.rows, columns=self.columns,
+            height=self.height, breadth=self.breadth, tile_k=self.tile_k,
+            a_k_adjacent=self.a_k_adjacent, b_column_adjacent=self.b_column_adjacent,
+            batch_rank=self.batch_rank, arrays=arrays, split=self.split,
+            fused=_fused(self.acc, traits),
+        )  # fmt: skip

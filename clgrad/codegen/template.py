@@ -1,0 +1,68 @@
+"""The Jinja2 environment: where templates are found and how they are rendered.
+
+Templates hold structure (loops, tiles, indices) and nothing else; what they are given is decided
+in the spec modules. This is the only importer of jinja2. A missing variable is an error, never an
+empty string.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from clgrad.codegen.source import digest
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_FOLDERS = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
+_PLACEHOLDER = "cg_name_of_this_kernel"
+_BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
+_TRAILING_SPACE = re.compile(r"[ \t]+$", re.MULTILINE)
+
+
+@lru_cache(maxsize=1)
+def environment() -> jinja2.Environment:
+    """Return the environment of all templates.
+
+    The wheel carries the templates inside the package; an editable install does not place them
+    there, so that the repository's folder is the second one that is searched.
+    """
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([str(folder) for folder in _FOLDERS]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+        autoescape=False,
+    )
+
+
+def render_template(name: str, /, **variables: Any) -> str:
+    """Render the template `name` with `variables`; runs of blank lines become one.
+
+    Raises:
+        jinja2.UndefinedError: the template reads a variable that was not given.
+    """
+    text = environment().get_template(name).render(**variables)
+    text = _TRAILING_SPACE.sub("", text)
+    return _BLANK_LINES.sub("\n\n", text).strip() + "\n"
+
+
+def render_kernel(template: str, family: str, /, **variables: Any) -> tuple[str, str]:
+    """Render the template of one kernel, which reads its own name from the variable `name`.
+
+    Args:
+        template: file name in the templates folder.
+        family: middle part of the kernel's name.
+        variables: everything else that the template reads.
+
+    Returns:
+        The name, `cg_<family>_<10 hex digits of the text>`, and the text that bears it.
+    """
+    text = render_template(template, name=_PLACEHOLDER, **variables)
+    name = f"cg_{family}_{digest(text, length=10)}"
+    return name, text.replace(_PLACEHOLDER, name)

@@ -1,0 +1,291 @@
+"""Matmul kernels on every device present, against NumPy in float64 (integers: exactly)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clgrad import dtypes
+from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad.codegen.spec import Lowered
+
+FLOATS = [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16]
+INTS = [d for d in dtypes.ALL if d.is_integral]
+
+
+def to_bfloat16(values):
+    """Round float32 values to bfloat16 bits, to nearest even; NaN stays NaN."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+
+
+def from_bfloat16(bits):
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def stored(values, dtype):
+    """Return what a device buffer of this dtype holds for these values."""
+    if dtype is dtypes.bfloat16:
+        return to_bfloat16(values)
+    return np.ascontiguousarray(values, dtype.numpy)
+
+
+def valued(array, dtype):
+    """Return the numbers of a stored array, in float64 or as they are for integers."""
+    if dtype is dtypes.bfloat16:
+        return from_bfloat16(array).astype(np.float64)
+    return array.astype(np.float64) if dtype.is_floating_point else array
+
+
+def strides_of(view, batch):
+    """Return element strides of a NumPy view of a matrix stack, broadcast over `batch`."""
+    broadcast = np.broadcast_to(view, (*batch, *view.shape[-2:]))
+    return tuple(s // view.itemsize for s in broadcast.strides)
+
+
+def offset_of(view, base):
+    address = view.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+    return address // base.itemsize
+
+
+def run(device, lowered: Lowered, arrays: dict[Any, Any], offsets: dict[Any, int], out):
+    """Launch what was lowered, with the result poisoned before and its surroundings watched."""
+    guard = 64
+    buffers = {}
+    for key, array in arrays.items():
+        buffers[key] = device.allocate(max(array.nbytes, 1))
+        if array.size:
+            device.write(buffers[key], array)
+    watched = np.full(out.size + guard, 77, out.dtype)
+    buffers[("out",)] = device.allocate(watched.nbytes)
+    device.write(buffers[("out",)], watched)
+    for i, size in enumerate(lowered.temporaries):
+        buffers[("temp", i)] = device.allocate(max(size, 1))
+        device.fill(buffers[("temp", i)], np.uint8(0xFF), 0, size)  # NaN in every float type
+    kernels = device.kernels([x.spec.render(device.traits) for x in lowered.launches])
+    for kernel, launch in zip(kernels, lowered.launches, strict=True):
+        args = []
+        for arg in launch.args:
+            if arg[0] == "int":
+                args.append(arg[1])
+            elif arg[0].endswith("offset"):
+                args.append(offsets[arg])
+            else:
+                args.append(buffers[arg])
+        kernel(tuple(args), launch.global_size, launch.local_size)
+    device.read(buffers[("out",)], watched)
+    assert (watched[out.size :] == 77).all(), "wrote past the end of the result"
+    out[...] = watched[: out.size].reshape(out.shape)
+    return out
+
+
+def multiply(device, a, b, dtype, traits=None, bases=None):
+    """Multiply two stored views (of `bases`) on the device; returns the stored result."""
+    base_a, base_b = bases or (a, b)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    problem = MatmulProblem(
+        a.shape[-2], b.shape[-1], a.shape[-1], batch, strides_of(a, batch), strides_of(b, batch),
+        dtype, dtype, dtype,
+    )  # fmt: skip
+    lowered = lower_matmul(problem, traits or device.traits)
+    out = np.empty((*batch, problem.m, problem.n), dtype.numpy)
+    offsets = {("a_offset",): offset_of(a, base_a), ("b_offset",): offset_of(b, base_b)}
+    return run(device, lowered, {("a",): base_a, ("b",): base_b}, offsets, out)
+
+
+def check(device, a, b, dtype, traits=None, bases=None):
+    """Multiply and compare: integers exactly, floats within a bound on their rounding errors."""
+    got = valued(multiply(device, a, b, dtype, traits, bases), dtype)
+    if dtype.is_integral:
+        assert np.array_equal(got, np.matmul(a, b))
+        return
+    x, y = valued(a, dtype), valued(b, dtype)
+    want = x @ y
+    unit = 2.0**-53 if dtype is dtypes.float64 else 2.0**-24
+    store = {dtypes.float16: 2.0**-11, dtypes.bfloat16: 2.0**-8}.get(dtype, unit)
+    bound = (a.shape[-1] + 2) * unit * (np.abs(x) @ np.abs(y)) + store * np.abs(want) + 1e-7
+    error = np.abs(got - want)
+    assert (error <= bound).all(), f"off by {error.max()} where {bound.min()} was allowed"
+
+
+def need(device, dtype):
+    if dtype is dtypes.float64 and not device.traits.fp64:
+        pytest.skip(f"{device} has no float64")
+
+
+def gpu_flavour(device):
+    """Return traits under which the GPU kernels are chosen for this device."""
+    traits = device.traits
+    return replace(traits, is_cpu=False, preferred_work_group=min(256, traits.max_work_group))
+
+
+FLAVOURS = ["own", "gpu"]
+
+
+def flavour_traits(device, flavour):
+    return device.traits if flavour == "own" else gpu_flavour(device)
+
+
+def matrices(rng, dtype, *shapes):
+    if dtype.is_integral:
+        info = np.iinfo(dtype.numpy)
+        return [rng.integers(info.min, info.max, s, dtype.numpy, endpoint=True) for s in shapes]
+    return [stored(rng.standard_normal(s), dtype) for s in shapes]
+
+
+SHAPES = [
+    (1, 1, 1), (33, 65, 17), (7, 1, 5), (1, 40, 1), (1, 9, 70), (70, 9, 1), (3, 2, 2), (5, 0, 6),
+    (12, 16, 32), (13, 31, 33), (64, 64, 64), (8, 100, 10), (100, 300, 257), (25, 17, 7),
+]  # fmt: skip
+"""(m, k, n)"""
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes_in_all_transpositions(device, flavour, shape):
+    m, k, n = shape
+    rng = np.random.default_rng(1)
+    a, b, at, bt = matrices(rng, dtypes.float32, (m, k), (k, n), (k, m), (n, k))
+    traits = flavour_traits(device, flavour)
+    for x in (a, at.T):
+        for y in (b, bt.T):
+            bases = (a if x is a else at, b if y is b else bt)
+            check(device, x, y, dtypes.float32, traits, bases)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTS], ids=lambda d: d.name)
+def test_dtypes(device, flavour, dtype):
+    need(device, dtype)
+    rng = np.random.default_rng(2)
+    a, b, bt = matrices(rng, dtype, (37, 66), (66, 29), (29, 66))
+    traits = flavour_traits(device, flavour)
+    check(device, a, b, dtype, traits)
+    check(device, a, bt.T, dtype, traits, (a, bt))
+    wide_a, wide_b = matrices(rng, dtype, (14, 70), (70, 140))
+    check(device, wide_a, wide_b, dtype, traits)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_packed_operands(device, flavour):
+    rng = np.random.default_rng(3)
+    traits = flavour_traits(device, flavour)
+    a, b, bt = matrices(rng, dtypes.float32, (101, 513), (513, 259), (259, 513))
+    check(device, a, b, dtypes.float32, traits)
+    check(device, a, bt.T, dtypes.float32, traits, (a, bt))
+    half_a, half_b = matrices(rng, dtypes.float16, (45, 130), (130, 131))
+    check(device, half_a, half_b, dtypes.float16, traits)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("steps", [(1, 2), (2, 1), (3, 5)], ids=str)
+def test_strided_views_with_offsets(device, flavour, steps):
+    rng = np.random.default_rng(4)
+    down, across = steps
+    base_a, base_b = matrices(rng, dtypes.float32, (120, 110), (120, 110))
+    a = base_a[5:, 3:][: 19 * down : down, : 20 * across : across]
+    b = base_b[7:, 2:][: 20 * down : down, : 21 * across : across]
+    check(device, a, b, dtypes.float32, flavour_traits(device, flavour), (base_a, base_b))
+
+
+BATCHES = [
+    ((4,), (4,)), ((4,), ()), ((), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((2, 1, 2), (3, 1)),
+    ((1,), (5,)), ((2, 3), (2, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("batches", BATCHES, ids=str)
+def test_batches_with_broadcast(device, flavour, batches):
+    rng = np.random.default_rng(5)
+    traits = flavour_traits(device, flavour)
+    for m, k, n in ((6, 9, 18), (1, 33, 20), (20, 33, 1)):
+        a, b = matrices(rng, dtypes.float32, (*batches[0], m, k), (*batches[1], k, n))
+        check(device, a, b, dtypes.float32, traits)
+        (bt,) = matrices(rng, dtypes.float32, (*batches[1], n, k))
+        check(device, a, np.swapaxes(bt, -1, -2), dtypes.float32, traits, (a, bt))
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_permuted_batch_of_heads(device, flavour):
+    """Attention's layout: (batch, token, head, feature) seen as (batch, head, token, feature)."""
+    rng = np.random.default_rng(6)
+    q, key = matrices(rng, dtypes.float32, (2, 19, 3, 8), (2, 19, 3, 8))
+    a, b = q.transpose(0, 2, 1, 3), key.transpose(0, 2, 3, 1)
+    check(device, a, b, dtypes.float32, flavour_traits(device, flavour), (q, key))
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (3, 5), (4, 24)])
+def test_long_sums_are_cut_and_merged(device, flavour, m, n):
+    rng = np.random.default_rng(7)
+    traits = replace(flavour_traits(device, flavour), compute_units=64)
+    a, b, bt = matrices(rng, dtypes.float32, (m, 5001), (5001, n), (n, 5001))
+    for y, base in ((b, b), (bt.T, bt)):
+        problem = MatmulProblem(
+            m, n, 5001, (), strides_of(a, ()), strides_of(y, ()), *[dtypes.float32] * 3
+        )
+        assert len(lower_matmul(problem, traits).launches) >= 2
+        check(device, a, y, dtypes.float32, traits, (a, base))
+        first = multiply(device, a, y, dtypes.float32, traits, (a, base))
+        again = multiply(device, a, y, dtypes.float32, traits, (a, base))
+        assert np.array_equal(first, again)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("shape", [(13, 33, 35), (5, 70, 9), (100, 300, 257)], ids=str)
+def test_nan_and_inf_stay_in_their_row_and_column(device, flavour, shape):
+    m, k, n = shape
+    rng = np.random.default_rng(8)
+    traits = flavour_traits(device, flavour)
+    a, b, bt = matrices(rng, dtypes.float32, (m, k), (k, n), (n, k))
+    a[m - 1, k - 1] = np.inf
+    a[0, 0] = np.nan
+    b[k - 1, n - 1] = np.nan
+    bt[n - 1, k - 1] = -np.inf
+    for y, base in ((b, b), (bt.T, bt)):
+        got = multiply(device, a, y, dtypes.float32, traits, (a, base))
+        want = a.astype(np.float64) @ y.astype(np.float64)
+        assert np.array_equal(np.isnan(got), np.isnan(want))
+        assert np.array_equal(np.isinf(got), np.isinf(want))
+
+
+def test_neighbours_in_memory_are_not_read_into_sums(device):
+    """A view inside of NaNs: whatever a kernel reads beyond its operand must not count."""
+    rng = np.random.default_rng(9)
+    base_a, base_b = (np.full((64, 64), np.nan, np.float32) for _ in range(2))
+    a, b = base_a[3:20, 5:28], base_b[2:25, 7:38]
+    a[...], b[...] = rng.standard_normal(a.shape), rng.standard_normal(b.shape)
+    for flavour in FLAVOURS:
+        check(device, a, b, dtypes.float32, flavour_traits(device, flavour), (base_a, base_b))
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_empty_sum_is_zero(device, flavour):
+    traits = flavour_traits(device, flavour)
+    a, b = np.zeros((4, 0), np.float32), np.zeros((0, 21), np.float32)
+    got = multiply(device, a, b, dtypes.float32, traits)
+    assert got.shape == (4, 21)
+    assert not got.any()
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_sixteen_bit_results_are_rounded_once(device, flavour):
+    """2048 + 1 + 1 is 2050 when summed in float32, and 2048 when each sum is rounded."""
+    traits = flavour_traits(device, flavour)
+    a = stored(np.array([[2048.0, 1.0, 1.0]] * 3), dtypes.float16)
+    b = stored(np.ones((3, 18)), dtypes.float16)
+    got = valued(multiply(device, a, b, dtypes.float16, traits), dtypes.float16)
+    assert (got == 2050).all()
+    a = stored(np.array([[256.0, 1.0, 1.0]] * 3), dtypes.bfloat16)
+    b = stored(np.ones((3, 18)), dtypes.bfloat16)
+    got = valued(multiply(device, a, b, dtypes.bfloat16, traits), dtypes.bfloat16)
+    assert (got == 258).all()
+    nan = stored(np.array([[np.nan, 1.0, 1.0]] * 3), dtypes.bfloat16)
+    assert np.isnan(
+        valued(multiply(device, nan, b, dtypes.bfloat16, traits), dtypes.bfloat16)
+    ).all()

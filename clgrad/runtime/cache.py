@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import threading
 import warnings
 from dataclasses import dataclass
@@ -166,6 +167,19 @@ def _files(folder: Path) -> list[Path]:
         return [path for path in folder.rglob("*") if path.is_file()]
     except OSError:
         return []
+
+
+def is_alive(process: Any) -> bool:
+    """Return whether a process number that was noted in an entry still runs here."""
+    if sys.platform == "win32":
+        return True  # there `os.kill` ends the process that it asks about
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, TypeError):
+        return False
+    except OSError:
+        return True  # it is there, but is another user's
+    return True
 
 
 _caches: dict[Path, DiskCache] = {}

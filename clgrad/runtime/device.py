@@ -322,6 +322,10 @@ class Device:
         """
         return self._programs.get(sources)
 
+    def attempt(self, sources: Sequence[KernelSource]) -> list[Kernel | None]:
+        """Return a kernel for each source, or None for one that does not build; keeps none."""
+        return self._programs.attempt(sources)
+
     def synchronize(self) -> None:
         """Wait until everything that was enqueued is done.
 

@@ -256,7 +256,7 @@ def _trial(cl_device: Any) -> str | None:
             process = verdict.get("trying")
             if process is None:
                 return str(verdict["reason"]) if verdict.get("reason") else None
-            if not _is_alive(process):
+            if not cache.is_alive(process):
                 return (
                     "its compiler ended the process that tried it first. "
                     "Hint: `clgrad cache clear` lets it be tried again"
@@ -266,16 +266,6 @@ def _trial(cl_device: Any) -> str | None:
     if disk is not None:
         disk.store_json("drivers", key, {"reason": reason})
     return reason
-
-
-def _is_alive(process: Any) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError, TypeError):
-        return False
-    except OSError:
-        return True  # it is there, but is another user's
-    return True
 
 
 def _run_trial(cl_device: Any) -> str | None:

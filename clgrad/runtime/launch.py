@@ -150,8 +150,12 @@ class Kernel:
         self, error: Exception, args: Args, global_size: Size, local_size: Size | None
     ) -> Any:
         """Retry a launch that failed for want of memory; raise what any other failure means."""
+        from clgrad.runtime.program import BuildError
+
         if isinstance(error, ClgradError):
             raise error
+        if isinstance(error, BuildError):
+            raise error.error() from error
         self.device.check_process()
         if is_memory_error(error):
             self.device.pool.relieve()

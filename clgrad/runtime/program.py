@@ -60,10 +60,44 @@ def program_text(sources: Sequence[KernelSource], fp64: bool, fp16: bool) -> str
 
 def build_options(traits: DeviceTraits, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the build options of every kernel on a device, with a kernel's own after them."""
-    options = [f"-cl-std={traits.cl_std}"]
+    options = []
+    if not any(option.startswith("-cl-std=") for option in extra):
+        options.append(f"-cl-std={traits.cl_std}")
     if traits.correctly_rounded_divide:
         options.append("-cl-fp32-correctly-rounded-divide-sqrt")
     return (*options, *extra)
+
+
+class BuildError(Exception):
+    """A program that did not build; never leaves this floor.
+
+    Args:
+        program: what did not build, with its log.
+        names: the kernels that are to blame, as far as known.
+        cause: what the driver answered.
+    """
+
+    def __init__(self, program: Program, names: Sequence[str], cause: str) -> None:
+        super().__init__(cause)
+        self.program = program
+        self.names = list(names)
+        self.cause = cause
+
+    def error(self) -> CompileError:
+        """Return the error for the user; writes the source to a file that it names."""
+        program, names = self.program, self.names
+        first = _LINE_OF_ERROR.search(program.log)
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        lines = [
+            f"build: {program.device.name} ({program.device.driver}) did not build {shown}: "
+            f"{self.cause}.",
+            f"Options: {' '.join(program.options)}",
+            f"Log: {program.log.strip() or 'empty'}",
+        ]
+        if first is not None:
+            lines.append(_excerpt(program.text, int(first[first.lastgroup or 0])))
+        lines.append(f"The whole source is in {_dump(program.text)}")
+        return CompileError("\n".join(lines))
 
 
 class Program:
@@ -84,7 +118,8 @@ class Program:
         """Build `text`, or load `binary` that was built from it.
 
         Raises:
-            CompileError: it does not build.
+            BuildError: it does not build.
+            OutOfMemoryError: the driver had no memory for it.
         """
         self.device = device
         self.text = text
@@ -101,7 +136,7 @@ class Program:
             self._read_log()
             if is_memory_error(error) and not self.log.strip():
                 raise device.pool.out_of_memory("building a program", describe(error)) from error
-            raise self.error(_kernel_names(text), describe(error)) from error
+            raise BuildError(self, [], describe(error)) from error
         finally:
             counters.build_seconds += time.perf_counter() - start
         self._read_log()
@@ -118,12 +153,16 @@ class Program:
         """Return a new `cl.Kernel`, of one thread only.
 
         Raises:
-            CompileError: the driver compiles kernels when they are fetched, and failed.
+            BuildError: the driver compiles kernels when they are fetched, and failed.
         """
         try:
             return cl.Kernel(self._handle, name)
         except cl.Error as error:
-            raise self.error([name], describe(error)) from error
+            raise BuildError(self, [name], describe(error)) from error
+
+    def kernel(self, source: KernelSource) -> Kernel:
+        """Return a kernel of this program; raises as `fetch`."""
+        return Kernel(self.device, source, self)
 
     def binary(self) -> bytes | None:
         """Return the binary, or None where the driver gives none."""
@@ -136,25 +175,7 @@ class Program:
     def error_at_launch(self, name: str, cause: str) -> CompileError:
         """Return the error of a driver that compiles at the first launch."""
         self._read_log()
-        return self.error([name], cause)
-
-    def error(self, names: Sequence[str], cause: str) -> CompileError:
-        """Return an error that shows where the build of the kernels `names` failed."""
-        first = _LINE_OF_ERROR.search(self.log)
-        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        lines = [
-            f"build: {self.device.name} ({self.device.driver}) did not build {shown}: {cause}.",
-            f"Options: {' '.join(self.options)}",
-            f"Log: {self.log.strip() or 'empty'}",
-        ]
-        if first is not None:
-            lines.append(_excerpt(self.text, int(first[first.lastgroup or 0])))
-        lines.append(f"The whole source is in {_dump(self.text)}")
-        return CompileError("\n".join(lines))
-
-
-def _kernel_names(text: str) -> list[str]:
-    return re.findall(r"\b(cg_\w+)\s*\(", "\n".join(re.findall(r"kernel\s+void[^{;]*", text)))
+        return BuildError(self, [name], cause).error()
 
 
 def _excerpt(text: str, line: int) -> str:
@@ -203,17 +224,34 @@ class ProgramCache:
             pass
         # Before the lock: bring-up takes the two in this order too.
         traits = self._device.traits
+        failures: list[BuildError] = []
         with self._lock:
-            groups: dict[tuple[str, ...], list[KernelSource]] = {}
-            for source in dict.fromkeys(sources):
-                if source.name not in kernels:
-                    groups.setdefault(source.options, []).append(source)
-            for extra, group in groups.items():
-                options = build_options(traits, extra)
+            lacking = [source for source in sources if source.name not in kernels]
+            for options, group in _by_options(lacking, traits).items():
                 missing = self._from_disk(group, options)
                 if missing:
-                    self._build(missing, options)
+                    failures += self._build(missing, options)
+        if failures:
+            raise failures[0].error() from failures[0]
         return [kernels[source.name] for source in sources]
+
+    def attempt(self, sources: Sequence[KernelSource]) -> list[Kernel | None]:
+        """Return a kernel for each source that builds, and None for the others.
+
+        For kernels that may be beyond a device, such as probes: nothing of them is kept in memory
+        or on disk.
+        """
+        built: dict[str, Kernel] = {}
+        for options, group in _by_options(sources, self._device.traits).items():
+            for part in (group, *([source] for source in group)):
+                if all(source.name in built for source in part):
+                    continue
+                try:
+                    program = self._compile(part, options)
+                    built |= {source.name: program.kernel(source) for source in part}
+                except BuildError:
+                    continue
+        return [built.get(source.name) for source in sources]
 
     def _kernel_key(self, source: KernelSource, options: tuple[str, ...]) -> str:
         parts = (self._device.key, *options, "", *source.helpers, "", source.source)
@@ -234,8 +272,8 @@ class ProgramCache:
                 missing.append(source)
                 continue
             try:
-                self._kernels[source.name] = Kernel(self._device, source, program)
-            except CompileError:
+                self._kernels[source.name] = program.kernel(source)
+            except BuildError:
                 missing.append(source)  # the entry is of no use; build it anew
                 continue
             counters.disk_hits += 1
@@ -252,46 +290,58 @@ class ProgramCache:
         try:
             text = str(json.loads(head)["text"])
             program = Program(self._device, text, options, binary or None)
-        except (ValueError, KeyError, CompileError):
+        except (ValueError, KeyError, BuildError):
             disk.drop("programs", key)
             return None
         self._programs[key] = program
         return program
 
-    def _build(self, sources: list[KernelSource], options: tuple[str, ...]) -> None:
+    def _build(self, sources: list[KernelSource], options: tuple[str, ...]) -> list[BuildError]:
+        """Build together what builds together, the rest one by one; returns what fails alone.
+
+        One bad kernel must not take the others of a request with it, and only alone does it show
+        by name.
+        """
         try:
             self._build_one(sources, options)
-            return
-        except CompileError:
+            return []
+        except BuildError as failure:
             if len(sources) == 1:
-                raise
-        # One bad kernel must not take the others of the request with it, and only alone does it
-        # show by name.
-        failure: CompileError | None = None
+                failure.names = [sources[0].name]
+                return [failure]
+        failures: list[BuildError] = []
         for source in sources:
-            if source.name in self._kernels:
-                continue
-            try:
-                self._build_one([source], options)
-            except CompileError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
+            if source.name not in self._kernels:
+                failures += self._build([source], options)
+        return failures
 
-    def _build_one(self, sources: list[KernelSource], options: tuple[str, ...]) -> None:
+    def _compile(self, sources: Sequence[KernelSource], options: tuple[str, ...]) -> Program:
         traits = self._device.traits
-        text = program_text(sources, traits.fp64, traits.fp16)
-        program = Program(self._device, text, options)
-        for source in sources:
-            self._kernels[source.name] = Kernel(self._device, source, program)
+        program = Program(self._device, program_text(sources, traits.fp64, traits.fp16), options)
         counters.kernels_built += len(sources)
         counters.programs_built += 1
-        key = digest(self._device.key, *options, "", text, length=_KEY)
+        return program
+
+    def _build_one(self, sources: list[KernelSource], options: tuple[str, ...]) -> None:
+        program = self._compile(sources, options)
+        for source in sources:
+            self._kernels[source.name] = program.kernel(source)
+        key = digest(self._device.key, *options, "", program.text, length=_KEY)
         self._programs[key] = program
         disk = cache.disk()
         if disk is None:
             return
-        binary = program.binary() if traits.cache_binaries else None
-        disk.store("programs", key, json.dumps({"text": text}).encode() + b"\n" + (binary or b""))
+        binary = program.binary() if self._device.traits.cache_binaries else None
+        head = json.dumps({"text": program.text}).encode()
+        disk.store("programs", key, head + b"\n" + (binary or b""))
         for source in sources:
             disk.store("kernels", self._kernel_key(source, options), key.encode())
+
+
+def _by_options(
+    sources: Sequence[KernelSource], traits: DeviceTraits
+) -> dict[tuple[str, ...], list[KernelSource]]:
+    groups: dict[tuple[str, ...], list[KernelSource]] = {}
+    for source in dict.fromkeys(sources):
+        groups.setdefault(build_options(traits, source.options), []).append(source)
+    return groups

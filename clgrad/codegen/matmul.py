@@ -249,7 +249,8 @@ def _pack(
     batch: list[Arg] = []
     for size, stride in zip(sizes, operand.batch, strict=True):
         batch += _ints(size, stride)
-    spec = PackSpec(operand.dtype, form.acc, width, vectors, operand.first == 1, len(form.batch))
+    access = "lines" if operand.first == 1 else "k" if operand.second == 1 else "strided"
+    spec = PackSpec(operand.dtype, form.acc, width, vectors, access, len(form.batch))
     matrix = panels * width * vectors * form.k
     launch = LoweredLaunch(
         spec,
@@ -422,6 +423,6 @@ def lower_matmul(problem: MatmulProblem, traits: DeviceTraits) -> Lowered:
     if not traits.is_cpu:
         return _lower_groups(form, traits)
     along_k = form.a.second == 1 and form.b.first == 1 and (form.b.second != 1 or form.n == 1)
-    if along_k and tuning.dot_wins(form.m, form.n, form.k):
+    if along_k and tuning.dot_wins(form.m, form.n, form.k, form.batches):
         return _lower_dots(form, traits)
     return _lower_tiles(form, traits)

@@ -224,7 +224,7 @@ class PackSpec:
     acc: DType
     width: int
     vectors_per_panel: int
-    adjacent: bool
+    access: str
     batch_rank: int
 
     def render(self, traits: DeviceTraits) -> KernelSource:
@@ -234,7 +234,7 @@ class PackSpec:
             memory=((self.a, self.width),), stored=self.acc, store_width=self.width, epilogue=None,
             args=("buffer", _LONG, "buffer", *(_LONG,) * 5, *(_LONG,) * (2 * self.batch_rank)),
             a=self.a, acc=self.acc.cl, width=self.width,
-            vectors_per_panel=self.vectors_per_panel, adjacent=self.adjacent,
+            vectors_per_panel=self.vectors_per_panel, access=self.access,
             batch_rank=self.batch_rank, arrays=["a"],
         )  # fmt: skip
 

@@ -45,6 +45,15 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def size_class(size: int) -> int:
+    """Return the class of a size that changes from call to call: 1 2 3 4 6 8 12 16 24 32 ...
+
+    Tiles are chosen for the class, so that a new number of rows seldom asks for a new kernel.
+    """
+    power = 1 << (size.bit_length() - 1)
+    return power + power // 2 if size >= power + power // 2 else power
+
+
 def _registers(traits: DeviceTraits) -> int:
     """Return how many vector registers a tile may take (AVX-512 and NEON have 32, AVX2 has 16)."""
     return 16 if traits.vector_bytes == 32 else 32
@@ -72,6 +81,7 @@ def _best(
 @lru_cache(maxsize=4096)
 def register_tile(m: int, n: int, batch: int, itemsize: int, traits: DeviceTraits) -> Tile:
     """Return the tile of `matmul.cl.j2` for an (m, n) result; rows <= m and width <= n hold."""
+    m, batch = size_class(m), size_class(batch)
     width = traits.vector_width(itemsize)
     while width > n:
         width //= 2
@@ -90,6 +100,7 @@ def register_tile(m: int, n: int, batch: int, itemsize: int, traits: DeviceTrait
 @lru_cache(maxsize=4096)
 def dot_tile(m: int, n: int, k: int, batch: int, itemsize: int, traits: DeviceTraits) -> Tile:
     """Return the tile of `matmul_dot.cl.j2`; rows <= m and columns <= n hold."""
+    m, batch = size_class(m), size_class(batch)
     width = traits.vector_width(itemsize)
     while width > max(k, 1):
         width //= 2
@@ -105,8 +116,8 @@ def dot_tile(m: int, n: int, k: int, batch: int, itemsize: int, traits: DeviceTr
 
 
 def pack_b(m: int, n: int, k: int, itemsize: int) -> bool:
-    """Return whether packing a B with adjacent columns pays: reused often, and too big for L1."""
-    return m >= 96 and n >= 256 and k >= 256 and k * n * itemsize >= 1 << 19
+    """Return whether packing a B with adjacent columns pays: reused often, and too big for L2."""
+    return m >= 192 and k >= 512 and k * n * itemsize > 3 << 19
 
 
 def pack_a(n: int, k: int, converts: bool) -> bool:
@@ -114,9 +125,13 @@ def pack_a(n: int, k: int, converts: bool) -> bool:
     return converts and n >= 128 and k >= 64
 
 
-def dot_wins(m: int, n: int, k: int) -> bool:
-    """Return whether inner products beat packing a transposed B."""
-    return m < 64 or m * n * k < 1 << 18
+def dot_wins(m: int, n: int, k: int, batch: int) -> bool:
+    """Return whether inner products beat packing a transposed B.
+
+    They do where a second launch costs more than the product, and where a packed B would be read by
+    few rows (or has few columns) while k is long enough to make up for the trees at its end.
+    """
+    return batch * m * n * k <= 1 << 19 or ((m < 64 or n < 32) and k >= 128)
 
 
 def strip_tiles(m: int, n: int, k: int, batch: int, tile: Tile, traits: DeviceTraits) -> int:

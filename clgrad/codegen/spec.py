@@ -13,9 +13,9 @@ from clgrad.codegen.source import KernelSource
 from clgrad.traits import DeviceTraits
 
 Arg = tuple[str] | tuple[str, int]
-"""One kernel argument: `("a",) ("b",) ("out",) ("temp", i) ("extra", i)` for buffers, `("int", value)`
-for numbers, `("a_offset",) ("b_offset",) ("extra_offset", i)` for offsets in elements, which are known
-at run time."""
+"""One kernel argument: `("a",) ("b",) ("out",) ("temp", i) ("extra", i)` for buffers,
+`("int", value)` for numbers, and `("a_offset",) ("b_offset",) ("extra_offset", i)` for offsets in
+elements, which are known at run time."""
 
 
 class Spec(Protocol):

@@ -1,0 +1,229 @@
+"""The table of scalar functions: one record each, with all that the other files need to know.
+
+Derivatives are formulas in the same language over the operands, `g` (the incoming derivative) and
+`y` (the function's own result). Their values at kinks and poles are PyTorch's. What it is not:
+the text of the helpers (`helpers`), the spelling in OpenCL C (`emit`) or the NumPy code (`host`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clgrad.expr import emit, host
+from clgrad.expr.emit import Emit
+
+TRANSCENDENTAL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of the language.
+
+    Attributes:
+        name: how formulas call it, or the word behind an operator.
+        params: names of its operands, as the derivatives use them.
+        result: `same` (the compute dtype), `bool`, `bits` (uint32), `float` (float64 where that is
+            computed in, otherwise float32) or `cast` (the node's own dtype).
+        takes: kinds of dtype that it computes in, of `b` bool, `u` and `i` integer, `f` float.
+        emit: the rule that writes it in OpenCL C.
+        numpy: the same on arrays.
+        derivatives: one formula per operand, None where it has none (an error to ask), `"0"` where
+            the derivative is zero everywhere.
+        cost: arithmetic operations that it stands for.
+    """
+
+    name: str
+    params: tuple[str, ...]
+    result: str
+    takes: str
+    emit: Emit
+    numpy: host.Host
+    derivatives: tuple[str | None, ...]
+    cost: int = 1
+
+    @property
+    def arity(self) -> int:
+        return len(self.params)
+
+
+TABLE: dict[str, Function] = {}
+
+
+def _add(
+    name: str,
+    params: str,
+    emission: Emit,
+    numpy: host.Host,
+    *derivatives: str | None,
+    result: str = "same",
+    takes: str = "uif",
+    cost: int = 1,
+) -> None:
+    names = tuple(params.split())
+    zero = result == "bool" or not derivatives
+    formulas = ("0",) * len(names) if zero else derivatives
+    assert len(formulas) == len(names) and name not in TABLE
+    TABLE[name] = Function(name, names, result, takes, emission, numpy, formulas, cost)
+
+
+def _math(name: str, derivative: str | None, reference: host.Host, of_double: str | None) -> None:
+    """Add a transcendental of one float."""
+    rule = emit.mathematical(name, of_double)
+    _add(name, "x", rule, host.precise(reference), derivative, takes="f", cost=TRANSCENDENTAL)
+
+
+def _operator(name: str, params: str, emission: Emit, numpy: host.Host, *d: str | None) -> None:
+    _add(name, params, emission, numpy, *d, takes="buif")
+
+
+# ---- arithmetic -------------------------------------------------------------------------------
+
+_operator("add", "a b", emit.arithmetic("+", emit.SUM, "|"), np.add, "g", "g")
+_add("sub", "a b", emit.arithmetic("-", emit.SUM), np.subtract, "g", "-g")
+_operator("mul", "a b", emit.arithmetic("*", emit.PRODUCT, "&"), np.multiply, "g * b", "g * a")
+_add(
+    "div", "a b", emit.infix("/", emit.PRODUCT), host.divide, "g / b", "-g * y / b",
+    takes="f", cost=4,
+)  # fmt: skip
+_add("neg", "x", emit.negate, host.negative, "-g")
+_add(
+    "pow", "a b",
+    emit.by_kind(
+        floats=emit.mathematical("pow", "pow"), integers=emit.helper("ipow"),
+    ),
+    host.power,
+    "g * (b * pow(a, b - 1)) if b != 0 else 0",
+    "0 if a == 0 and b >= 0 else g * (y * log(a))",
+    cost=2 * TRANSCENDENTAL,
+)  # fmt: skip
+_add("abs", "x", emit.helper("abs"), np.abs, "g * sign(x)")
+_add("sign", "x", emit.helper("sign"), host.sign, "0", cost=2)
+_add("sqrt", "x", emit.builtin("sqrt"), np.sqrt, "g / (2 * y)", takes="f", cost=4)
+_add("rsqrt", "x", emit.helper("rsqrt"), lambda x: 1 / np.sqrt(x), "-0.5 * g * (y * y * y)",
+     takes="f", cost=8)  # fmt: skip
+_add("reciprocal", "x", emit.helper("reciprocal"), lambda x: 1 / x, "-g * (y * y)", takes="f",
+     cost=4)  # fmt: skip
+_add("trunc_divide", "a b",
+     emit.helper("trunc_divide"), host.truncated_divide, cost=4)  # fmt: skip
+_add("floor_divide", "a b", emit.helper("floor_divide"), host.floor_divide, cost=8)
+_add(
+    "remainder", "a b", emit.helper("remainder"), host.remainder,
+    "g", "-g * floor_divide(a, b)", cost=8,
+)  # fmt: skip
+_add("fmod", "a b", emit.by_kind(floats=emit.builtin("fmod"), integers=emit.helper("fmod")),
+     np.fmod, "g", "-g * trunc_divide(a, b)", cost=8)  # fmt: skip
+
+# ---- rounding ---------------------------------------------------------------------------------
+
+for _name, _builtin, _numpy in (
+    ("floor", "floor", np.floor), ("ceil", "ceil", np.ceil),
+    ("round", "rint", np.rint), ("trunc", "trunc", np.trunc),
+):  # fmt: skip
+    _rule = emit.by_kind(floats=emit.builtin(_builtin), integers=emit.unchanged)
+    _add(_name, "x", _rule, host.rounding(_numpy))
+
+# ---- exponentials and logarithms --------------------------------------------------------------
+
+_math("exp", "g * y", np.exp, "exp")
+_math("exp2", "g * (y * 0.6931471805599453)", np.exp2, "exp2")
+_math("expm1", "g * (y + 1)", np.expm1, "expm1")
+_math("log", "g / x", np.log, "log")
+_math("log2", "g / (x * 0.6931471805599453)", np.log2, "log2")
+_math("log10", "g / (x * 2.302585092994046)", np.log10, "log10")
+_math("log1p", "g / (x + 1)", np.log1p, "log1p")
+
+# ---- circular and hyperbolic ------------------------------------------------------------------
+
+_math("sin", "g * cos(x)", np.sin, "sin")
+_math("cos", "-g * sin(x)", np.cos, "cos")
+_math("tan", "g * (1 + y * y)", np.tan, "tan")
+_math("asin", "g * rsqrt(1 - x * x)", np.arcsin, "asin")
+_math("acos", "-g * rsqrt(1 - x * x)", np.arccos, "acos")
+_math("atan", "g / (x * x + 1)", np.arctan, "atan")
+_math("sinh", "g * cosh(x)", np.sinh, "sinh")
+_math("cosh", "g * sinh(x)", np.cosh, "cosh")
+_math("tanh", "g * (1 - y * y)", np.tanh, "tanh")
+_math("asinh", "g * rsqrt(x * x + 1)", np.arcsinh, "asinh")
+_math("acosh", "g * rsqrt(x * x - 1)", np.arccosh, "acosh")
+_math("atanh", "g / (1 - x * x)", np.arctanh, "atanh")
+_add(
+    "atan2", "a b", emit.mathematical("atan2", "atan2"), host.precise(np.arctan2),
+    "g * (b * (1 / (a * a + b * b) if a * a + b * b != 0 else 0))",
+    "g * (-a * (1 / (a * a + b * b) if a * a + b * b != 0 else 0))",
+    takes="f", cost=TRANSCENDENTAL,
+)  # fmt: skip
+_add("hypot", "a b", emit.mathematical("hypot", "hypot"), host.hypot, "g * (a / y)", "g * (b / y)",
+     takes="f", cost=TRANSCENDENTAL)  # fmt: skip
+
+# ---- special ----------------------------------------------------------------------------------
+
+# 2 / sqrt(pi)
+_math("erf", "g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(host.math.erf), "erf")
+_math("erfc", "-g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(host.math.erfc), "erfc")
+_math("sigmoid", "g * ((1 - y) * y)", lambda x: 1 / (1 + np.exp(-x)), None)
+_math("lgamma", "g * digamma(x)", host.elementwise(host.lgamma), None)
+_math("digamma", "g * trigamma(x)", host.elementwise(host.digamma), None)
+_math("trigamma", None, host.elementwise(host.trigamma), None)
+
+# ---- extrema, comparisons, logic --------------------------------------------------------------
+
+
+def _extremum(key: str, logical: str) -> Emit:
+    """Return the rule of an extremum; of bools it is `or` or `and`."""
+    joined = emit.infix(logical, emit.OR if logical == "|" else emit.AND)
+    return emit.by_kind(floats=emit.helper(key), integers=emit.helper(key), bools=joined)
+
+
+# PyTorch halves the gradient between equal operands of maximum and minimum, not of fmax and fmin,
+# and with a NaN both operands of the former get all of it.
+_operator("maximum", "a b", _extremum("maximum", "|"), np.maximum,
+          "g / 2 if a == b else (0 if a < b else g)",
+          "g / 2 if a == b else (0 if a > b else g)")  # fmt: skip
+_operator("minimum", "a b", _extremum("minimum", "&"), np.minimum,
+          "g / 2 if a == b else (0 if a > b else g)",
+          "g / 2 if a == b else (0 if a < b else g)")  # fmt: skip
+_operator("fmax", "a b", _extremum("fmax", "|"), np.fmax,
+          "g if a >= b or isnan(b) else 0", "0 if a >= b or isnan(b) else g")  # fmt: skip
+_operator("fmin", "a b", _extremum("fmin", "&"), np.fmin,
+          "g if a <= b or isnan(b) else 0", "0 if a <= b or isnan(b) else g")  # fmt: skip
+for _name, _symbol, _numpy in (
+    ("lt", "<", np.less), ("le", "<=", np.less_equal), ("gt", ">", np.greater),
+    ("ge", ">=", np.greater_equal), ("eq", "==", np.equal), ("ne", "!=", np.not_equal),
+):  # fmt: skip
+    _add(_name, "a b", emit.compare(_symbol), _numpy, result="bool", takes="buif")
+_add("and", "a b", emit.infix("&", emit.AND), np.logical_and, result="bool", takes="b")
+_add("or", "a b", emit.infix("|", emit.OR), np.logical_or, result="bool", takes="b")
+_add("not", "x", emit.invert, np.logical_not, result="bool", takes="b")
+for _name, _of_integer, _numpy in (
+    ("isnan", emit.never, np.isnan), ("isinf", emit.never, np.isinf),
+    ("isfinite", emit.always, np.isfinite),
+):  # fmt: skip
+    _rule = emit.by_kind(floats=emit.predicate(_name), integers=_of_integer)
+    _host = host.predicate(_numpy, _name == "isfinite")
+    _add(_name, "x", _rule, _host, result="bool", takes="buif")
+# The derivative of where keeps the condition outside; diff() does that itself.
+_add("where", "c a b", emit.select, np.where, "0", "g if c else 0", "0 if c else g", takes="buif")
+
+# ---- bits -------------------------------------------------------------------------------------
+
+for _name, _symbol, _level, _numpy in (
+    ("bitand", "&", emit.AND, np.bitwise_and), ("bitor", "|", emit.OR, np.bitwise_or),
+    ("bitxor", "^", emit.XOR, np.bitwise_xor),
+):  # fmt: skip
+    _add(_name, "a b", emit.bitwise(_symbol, _level), _numpy, takes="bui")
+_add("bitnot", "x", emit.invert, np.invert, takes="bui")
+_add("shl", "a b", emit.helper("shl"), host.shift_left, takes="ui", cost=2)
+_add("shr", "a b", emit.helper("shr"), host.shift_right, takes="ui", cost=2)
+
+# ---- conversion and random numbers ------------------------------------------------------------
+
+# Its derivative depends on the dtypes; diff() knows it. Its NumPy form is in `evaluate`.
+_add("cast", "x", emit.cast, np.asarray, "g", result="cast", takes="buif", cost=0)
+for _name, _result, _host in (
+    ("random_bits", "bits", host.random_bits), ("random_uniform", "float", host.random_uniform),
+    ("random_normal", "float", host.random_normal),
+):  # fmt: skip
+    _add(_name, "i seed offset", emit.random(_name), _host, result=_result, takes="buif",
+         cost=3 * TRANSCENDENTAL)  # fmt: skip

@@ -1,0 +1,238 @@
+"""What the table's functions are on the host: NumPy on arrays, the reference of every test.
+
+What it is not: an execution path. Kernels compute; this says what they should have computed.
+float32 transcendentals are computed in float64 and rounded once, so they are nearly exact; the
+counter-based random numbers agree with the kernels bit for bit (bits and uniforms).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from clgrad.dtypes import DType
+
+Array = Any
+Host = Callable[..., Array]
+
+
+def precise(fn: Host) -> Host:
+    """Return `fn` computed in float64 and rounded to the dtype that its arguments have."""
+
+    def wrapped(*args: Array) -> Array:
+        target = np.result_type(*args)
+        if target.kind != "f":
+            target = np.dtype(np.float64)
+        wide = [np.asarray(a, np.float64) for a in args]
+        return np.asarray(fn(*wide), np.float64).astype(target)
+
+    return wrapped
+
+
+def elementwise(fn: Callable[[float], float]) -> Host:
+    """Return a scalar function of Python floats as a function of arrays."""
+    vectorized = np.frompyfunc(fn, 1, 1)
+    return lambda x: np.asarray(vectorized(np.asarray(x, np.float64)), np.float64)
+
+
+def lgamma(x: float) -> float:
+    """Return log(|gamma(x)|), infinite at the poles."""
+    if x != x:
+        return x
+    if math.isinf(x) or (x <= 0 and x == math.floor(x)):
+        return math.inf
+    return math.lgamma(x)
+
+
+def digamma(x: float) -> float:
+    """Return the derivative of lgamma; -inf at 0 (inf at -0.0), NaN at the negative poles.
+
+    Source: the recurrence and the asymptotic series of DLMF 5.5.2 and 5.11.2.
+    """
+    if x == 0:
+        return -math.copysign(math.inf, x)
+    if x != x or x == -math.inf or (x < 0 and x == math.floor(x)):
+        return math.nan
+    if x < 0:
+        return digamma(1 - x) - math.pi / math.tan(math.pi * (x - math.floor(x)))
+    shift = 0.0
+    while x < 10:
+        shift -= 1 / x
+        x += 1
+    z = 1 / (x * x)
+    series = z * (1 / 12 - z * (1 / 120 - z * (1 / 252 - z * (1 / 240 - z / 132))))
+    return shift + math.log(x) - 0.5 / x - series
+
+
+def trigamma(x: float) -> float:
+    """Return the derivative of digamma; infinite at the poles.
+
+    Source: the recurrence and the asymptotic series of DLMF 5.15.
+    """
+    if x != x or x == -math.inf:
+        return math.nan
+    if x <= 0 and x == math.floor(x):
+        return math.inf
+    if x == math.inf:
+        return 0.0
+    if x < 0.5:
+        return (math.pi / math.sin(math.pi * (x - math.floor(x)))) ** 2 - trigamma(1 - x)
+    total = 0.0
+    while x < 10:
+        total += 1 / (x * x)
+        x += 1
+    z = 1 / (x * x)
+    series = z * (1 / 6 - z * (1 / 30 - z * (1 / 42 - z * (1 / 30 - z * 5 / 66))))
+    return total + 1 / x + z / 2 + series / x
+
+
+def power(a: Array, b: Array) -> Array:
+    """Return a ** b; integers wrap and a negative exponent truncates, as in PyTorch."""
+    target = np.result_type(a, b)
+    if target.kind == "f":
+        return precise(np.power)(a, b)
+    base, exponent = np.broadcast_arrays(np.asarray(a, target), np.asarray(b, target))
+    positive = np.power(base, np.where(exponent < 0, 0, exponent).astype(target))
+    odd = (exponent & 1).astype(bool)
+    minus_one = np.asarray(-1 if target.kind == "i" else 0, target)
+    alternating = np.where(base == minus_one, np.where(odd, minus_one, 1), 0)
+    negative = np.where(base == 1, 1, alternating).astype(target)
+    return np.where(exponent < 0, negative, positive)
+
+
+def sign(x: Array) -> Array:
+    """Return -1, 0 or 1; 0 for NaN, as PyTorch."""
+    x = np.asarray(x)
+    return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
+
+
+def negative(x: Array) -> Array:
+    return np.negative(x)
+
+
+def divide(a: Array, b: Array) -> Array:
+    return np.true_divide(a, b)
+
+
+def floor_divide(a: Array, b: Array) -> Array:
+    """Return the floored quotient; a / b by a float zero, 0 by an integer zero."""
+    target = np.result_type(a, b)
+    if target.kind != "f":
+        return np.floor_divide(a, b)
+    a, b = np.asarray(a, target), np.asarray(b, target)
+    rest = np.fmod(a, b)
+    exact = (a - rest) / b
+    exact = np.where((rest != 0) & ((b < 0) != (rest < 0)), exact - 1, exact).astype(target)
+    down = np.floor(exact)
+    down = np.where(exact - down > 0.5, down + 1, down)
+    signed_zero = np.copysign(np.zeros_like(exact), a / b)
+    return np.where(b == 0, a / b, np.where(exact == 0, signed_zero, down)).astype(target)
+
+
+def remainder(a: Array, b: Array) -> Array:
+    """Return a modulo b with the sign of b; NaN by a float zero, 0 by an integer zero."""
+    target = np.result_type(a, b)
+    if target.kind != "f":
+        return np.remainder(a, b)
+    a, b = np.asarray(a, target), np.asarray(b, target)
+    rest = np.fmod(a, b)
+    return np.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest).astype(target)
+
+
+def truncated_divide(a: Array, b: Array) -> Array:
+    """Return the quotient rounded towards zero; 0 by an integer zero."""
+    target = np.result_type(a, b)
+    if target.kind == "f":
+        return np.trunc(np.true_divide(a, b))
+    down = np.floor_divide(a, b)
+    return np.where((np.remainder(a, b) != 0) & (down < 0), down + 1, down).astype(target)
+
+
+def shift_left(a: Array, b: Array) -> Array:
+    """Return a << b; 0 where the count is negative or not below the number of bits."""
+    a, b = np.broadcast_arrays(np.asarray(a), np.asarray(b))
+    bits = 8 * a.dtype.itemsize
+    inside = (b >= 0) & (b < bits)
+    return np.where(inside, np.left_shift(a, np.where(inside, b, 0).astype(a.dtype)), 0).astype(
+        a.dtype
+    )
+
+
+def shift_right(a: Array, b: Array) -> Array:
+    """Return a >> b; counts out of range leave only the sign."""
+    a, b = np.broadcast_arrays(np.asarray(a), np.asarray(b))
+    bits = 8 * a.dtype.itemsize
+    inside = (b >= 0) & (b < bits)
+    shifted = np.right_shift(a, np.where(inside, b, bits - 1).astype(a.dtype))
+    return np.where(inside, shifted, np.where(a < 0, -1, 0)).astype(a.dtype)
+
+
+def predicate(fn: Host, of_integer: bool) -> Host:
+    """Return a float predicate that has a constant answer for integers and bools."""
+
+    def wrapped(x: Array) -> Array:
+        x = np.asarray(x)
+        return fn(x) if x.dtype.kind == "f" else np.full(x.shape, of_integer)
+
+    return wrapped
+
+
+def rounding(fn: Host) -> Host:
+    """Return `fn` on floats, the argument itself on integers."""
+    return lambda x: fn(x) if np.asarray(x).dtype.kind == "f" else np.asarray(x)
+
+
+def hypot(a: Array, b: Array) -> Array:
+    return precise(np.hypot)(a, b)
+
+
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+
+
+def philox(i: Array, seed: Array, offset: Array) -> tuple[Array, Array]:
+    """Return words 0 and 1 of Philox4x32-10 with counter offset + i and key seed, as uint32.
+
+    Source: J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+    """
+    low32, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    counter = np.asarray(i).astype(np.int64).astype(np.uint64) + np.asarray(offset).astype(np.uint64)
+    seed = np.asarray(seed).astype(np.uint64)
+    c0, c1 = counter & low32, counter >> half
+    c2, c3 = np.zeros_like(counter), np.zeros_like(counter)
+    k0, k1 = seed & low32, seed >> half
+    for _ in range(10):
+        p0, p1 = c0 * _M0, c2 * _M1
+        c0, c1, c2, c3 = (p1 >> half) ^ c1 ^ k0, p1 & low32, (p0 >> half) ^ c3 ^ k1, p0 & low32
+        k0, k1 = (k0 + np.uint64(_W0)) & low32, (k1 + np.uint64(_W1)) & low32
+    return c0.astype(np.uint32), c1.astype(np.uint32)
+
+
+def random_bits(i: Array, seed: Array, offset: Array) -> Array:
+    return philox(i, seed, offset)[0]
+
+
+def random_uniform(i: Array, seed: Array, offset: Array, dtype: DType | None = None) -> Array:
+    """Return uniforms of [0, 1): 24 bits in float32, 53 bits of two words in float64."""
+    w0, w1 = philox(i, seed, offset)
+    if dtype is not None and dtype.itemsize == 8:
+        wide = (w0.astype(np.uint64) << np.uint64(32)) | w1.astype(np.uint64)
+        return (wide >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (w0 >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def random_normal(i: Array, seed: Array, offset: Array, dtype: DType | None = None) -> Array:
+    """Return standard normal numbers by Box and Muller's method from two words."""
+    w0, w1 = philox(i, seed, offset)
+    u = w0.astype(np.float64) * 2.0**-32 + 2.0**-33
+    angle = w1.astype(np.float64) * 2.0**-32
+    if dtype is None or dtype.itemsize < 8:
+        # As the kernel: both words are rounded to float32 first.
+        u = w0.astype(np.float32) * np.float32(2.0**-32) + np.float32(2.0**-33)
+        angle = (w1 >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+    wide = np.sqrt(-2 * np.log(u.astype(np.float64)))
+    result = wide * np.cos(2 * math.pi * angle.astype(np.float64))
+    return result if dtype is not None and dtype.itemsize == 8 else result.astype(np.float32)

@@ -97,6 +97,11 @@ def _operand_dtype(function: Function, args: tuple[Expr, ...], compute: DType) -
     stays = function.result == "bool" or function.name.startswith("bit")
     if stays and all(a.dtype is bool_ for a in args):
         return bool_
+    # Operands of one dtype are compared as they are: positions in int64 beside values in float32.
+    if function.result == "bool" and len({a.dtype for a in args}) == 1:
+        dtype = args[0].dtype
+        if dtype is not None and dtype.compute is dtype:
+            return dtype
     return compute
 
 

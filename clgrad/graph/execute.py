@@ -1,0 +1,104 @@
+"""Running a plan: allocate, set arguments, enqueue, release.
+
+The first run of a plan asks the device for all its kernels at once, so that what is missing is
+built as one program. A step that fails poisons the values that depend on it; the others are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clgrad.codegen.generate import generate
+from clgrad.graph.group import Ref
+from clgrad.graph.schedule import Plan, PlanStep
+
+
+class Compiled:
+    """A step whose kernels are at hand: argument templates with holes for buffers and numbers."""
+
+    __slots__ = ("calls", "step")
+
+    def __init__(self, step: PlanStep, kernels: Sequence[Any]) -> None:
+        self.step = step
+        self.calls = []
+        for launch, kernel in zip(step.launches, kernels, strict=True):
+            template: list[Any] = []
+            buffers, temps, numbers = [], [], []
+            for position, arg in enumerate(launch.args):
+                template.append(arg[1] if arg[0] == "int" else None)
+                if arg[0] == "ref":
+                    buffers.append((position, arg[1]))
+                elif arg[0] == "temp":
+                    temps.append((position, arg[1]))
+                elif arg[0] == "scalar":
+                    numbers.append((position, arg[1], arg[2]))  # type: ignore[misc]
+            self.calls.append(
+                (kernel, template, buffers, temps, numbers, launch.global_size, launch.local_size)
+            )
+
+
+def compile_plan(plan: Plan, device: Any) -> list[Compiled]:
+    """Return the plan's steps with their kernels, built where they are missing."""
+    sources = [generate(x.spec, device.traits) for s in plan.steps for x in s.launches]
+    kernels = iter(device.kernels(sources))
+    return [Compiled(s, [next(kernels) for _ in s.launches]) for s in plan.steps]
+
+
+def run(
+    plan: Plan,
+    device: Any,
+    leaves: list[Any],
+    scalars: Sequence[tuple[Any, ...]],
+) -> tuple[dict[Ref, Any], dict[Ref, BaseException]]:
+    """Run a plan.
+
+    Args:
+        leaves: buffer of each leaf; emptied, so that a buffer goes at its last use.
+        scalars: the numbers of each entry.
+
+    Returns:
+        Buffers of the refs that are still needed, and the errors of those that failed.
+    """
+    if plan.kernels is None:
+        plan.kernels = compile_plan(plan, device)  # type: ignore[assignment]
+    registers: dict[Ref, Any] = {~k: buffer for k, buffer in enumerate(leaves)}
+    leaves.clear()
+    failed: dict[Ref, BaseException] = {}
+    for compiled in plan.kernels:  # type: ignore[union-attr]
+        step = compiled.step  # type: ignore[attr-defined]
+        if failed and (cause := _cause(step, failed)) is not None:
+            for ref in step.makes:
+                failed[ref] = cause
+            continue
+        try:
+            for made, taken in step.donate:
+                registers[made] = registers[taken]
+            for ref, nbytes in step.alloc:
+                registers[ref] = device.allocate(nbytes)
+            for source, target, nbytes in step.copies:
+                device.copy(registers[source], registers[target], nbytes)
+            temps = [device.allocate(n) for n in step.scratch] if step.scratch else ()
+            for kernel, template, buffers, wanted, numbers, global_size, local_size in compiled.calls:  # type: ignore[attr-defined]
+                args = template.copy()
+                for position, ref in buffers:
+                    args[position] = registers[ref]
+                for position, k in wanted:
+                    args[position] = temps[k]
+                for position, entry, k in numbers:
+                    args[position] = scalars[entry][k]
+                kernel(args, global_size, local_size)
+        except Exception as error:
+            for ref in step.makes:
+                failed[ref] = error
+                registers.pop(ref, None)
+        for ref in step.release:
+            registers.pop(ref, None)
+    return registers, failed
+
+
+def _cause(step: PlanStep, failed: dict[Ref, BaseException]) -> BaseException | None:
+    for ref in step.reads:
+        if ref in failed:
+            return failed[ref]
+    return None

@@ -1,0 +1,63 @@
+"""Who wants to see what is recorded and run: the kernel dump, statistics of plans.
+
+Off by default, and then a test of one flag per op; source lines are collected only while somebody
+watches, because finding them costs as much as recording the op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+active = False
+"""Whether ops are noted as they are recorded."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts over all flushes: plans run, kernels launched, buffers donated and copied, recipes."""
+
+    flushes: int = 0
+    launches: int = 0
+    donations: int = 0
+    copies: int = 0
+    recipes: int = 0
+
+
+statistics = Statistics()
+_on_record: list[Callable[[Any, Any], None]] = []
+_on_flush: list[Callable[[Any, Any, Any], None]] = []
+
+
+def recorded(batch: Any, sig: Any) -> None:
+    for listener in _on_record:
+        listener(batch, sig)
+
+
+def flushed(plan: Any, device: Any, batch: Any) -> None:
+    statistics.flushes += 1
+    statistics.launches += sum(len(s.launches) for s in plan.steps)
+    statistics.donations += plan.donations
+    statistics.copies += plan.copies
+    statistics.recipes += len(plan.recipes)
+    for listener in _on_flush:
+        listener(plan, device, batch)
+
+
+def listen(
+    on_record: Callable[[Any, Any], None] | None, on_flush: Callable[[Any, Any, Any], None]
+) -> None:
+    """Call `on_record(batch, sig)` per op and `on_flush(plan, device, batch)` per flush."""
+    global active
+    if on_record is not None:
+        _on_record.append(on_record)
+        active = True
+    _on_flush.append(on_flush)
+
+
+def reset() -> Statistics:
+    """Set the counts to zero and return what they were."""
+    global statistics
+    old, statistics = statistics, Statistics()
+    return old

@@ -127,11 +127,6 @@ def infix(symbol: str, precedence: int) -> Emit:
     return emit
 
 
-def bitwise(symbol: str, precedence: int) -> Emit:
-    """Return the rule of `& | ^`, which keep narrow types narrow and bools bools."""
-    return infix(symbol, precedence)
-
-
 def negate(site: Site, args: Sequence[Text]) -> Text:
     """Write `-x`; integers wrap."""
     (x,) = args
@@ -140,9 +135,8 @@ def negate(site: Site, args: Sequence[Text]) -> Text:
         return Text(f"-({inner})" if inner.startswith("-") else f"-{inner}", UNARY)
     element = site.operand.register
     if site.width == 1:
-        return Text(f"({element})(0u - {_as_uint(x).code})", UNARY) if (
-            site.operand.itemsize <= 4
-        ) else Text(f"({element})(0UL - (ulong){x.within(UNARY)})", UNARY)
+        wide, zero = ("ulong", "0UL") if site.operand.itemsize == 8 else ("uint", "0u")
+        return Text(f"({element})({zero} - ({wide}){x.within(UNARY)})", UNARY)
     vector = vector_type(unsigned(element), site.width)
     return Text(f"as_{site.type}(-as_{vector}({site.full(x)}))")
 
@@ -191,7 +185,7 @@ def compare(symbol: str) -> Emit:
 def select(site: Site, args: Sequence[Text]) -> Text:
     """Write `c ? a : b`; the mask is brought to the size of the elements."""
     condition, a, b = args
-    mask = condition.within(SHIFT)
+    mask = condition.within(EQUALITY)
     size = 4 if site.operand is bool_ else site.operand.compute.itemsize
     if site.width > 1:
         if condition.scalar:
@@ -200,9 +194,7 @@ def select(site: Site, args: Sequence[Text]) -> Text:
             signed = {1: "char", 2: "short", 8: "long"}[size]
             code = mask if condition.scalar else condition.code
             mask = f"convert_{signed}{site.width}({code})"
-    first, second = (
-        Text(site.full(t)) if t.scalar and site.width > 1 else t for t in (a, b)
-    )
+    first, second = (Text(site.full(t)) if t.scalar and site.width > 1 else t for t in (a, b))
     return Text(f"{mask} ? {first.within(SHIFT)} : {second.within(SHIFT)}", TERNARY)
 
 
@@ -296,8 +288,9 @@ def cast(site: Site, args: Sequence[Text]) -> Text:
         return compare("!=")(site, [x, Text(zero.code, scalar=True)])
     text = _to_register(site, x, source.compute, target.compute)
     if target.compute is not target and source is not target:
-        exact = target.name == "bfloat16" or source.is_floating_point or source.itemsize > 1
-        if exact and not (source is bool_):
+        # Bytes and bools are exact in every 16-bit float.
+        inexact = source.is_floating_point or source.itemsize > 1
+        if inexact and source is not bool_:
             register = vector_type("float", site.width)
             return Text(f"cg_round_{target.name}_{register}({text.code})")
     return text

@@ -7,6 +7,7 @@ the text of the helpers (`helpers`), the spelling in OpenCL C (`emit`) or the Nu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,14 @@ def _math(name: str, derivative: str | None, reference: host.Host, of_double: st
     _add(name, "x", rule, host.precise(reference), derivative, takes="f", cost=TRANSCENDENTAL)
 
 
+def _family(
+    takes: str, result: str, *members: tuple[str, Emit, host.Host], params: str = "a b"
+) -> None:
+    """Add functions that differ only in spelling and have no derivative but zero."""
+    for name, rule, numpy in members:
+        _add(name, params, rule, numpy, result=result, takes=takes)
+
+
 def _operator(name: str, params: str, emission: Emit, numpy: host.Host, *d: str | None) -> None:
     _add(name, params, emission, numpy, *d, takes="buif")
 
@@ -117,12 +126,19 @@ _add("fmod", "a b", emit.by_kind(floats=emit.builtin("fmod"), integers=emit.help
 
 # ---- rounding ---------------------------------------------------------------------------------
 
-for _name, _builtin, _numpy in (
-    ("floor", "floor", np.floor), ("ceil", "ceil", np.ceil),
-    ("round", "rint", np.rint), ("trunc", "trunc", np.trunc),
-):  # fmt: skip
-    _rule = emit.by_kind(floats=emit.builtin(_builtin), integers=emit.unchanged)
-    _add(_name, "x", _rule, host.rounding(_numpy))
+
+def _rounding(key: str) -> Emit:
+    return emit.by_kind(floats=emit.builtin(key), integers=emit.unchanged)
+
+
+_family(
+    "uif", "same",
+    ("floor", _rounding("floor"), host.rounding(np.floor)),
+    ("ceil", _rounding("ceil"), host.rounding(np.ceil)),
+    ("round", _rounding("rint"), host.rounding(np.rint)),
+    ("trunc", _rounding("trunc"), host.rounding(np.trunc)),
+    params="x",
+)  # fmt: skip
 
 # ---- exponentials and logarithms --------------------------------------------------------------
 
@@ -160,8 +176,8 @@ _add("hypot", "a b", emit.mathematical("hypot", "hypot"), host.hypot, "g * (a / 
 # ---- special ----------------------------------------------------------------------------------
 
 # 2 / sqrt(pi)
-_math("erf", "g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(host.math.erf), "erf")
-_math("erfc", "-g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(host.math.erfc), "erfc")
+_math("erf", "g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(math.erf), "erf")
+_math("erfc", "-g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(math.erfc), "erfc")
 _math("sigmoid", "g * ((1 - y) * y)", lambda x: 1 / (1 + np.exp(-x)), None)
 _math("lgamma", "g * digamma(x)", host.elementwise(host.lgamma), None)
 _math("digamma", "g * trigamma(x)", host.elementwise(host.digamma), None)
@@ -188,31 +204,39 @@ _operator("fmax", "a b", _extremum("fmax", "|"), np.fmax,
           "g if a >= b or isnan(b) else 0", "0 if a >= b or isnan(b) else g")  # fmt: skip
 _operator("fmin", "a b", _extremum("fmin", "&"), np.fmin,
           "g if a <= b or isnan(b) else 0", "0 if a <= b or isnan(b) else g")  # fmt: skip
-for _name, _symbol, _numpy in (
-    ("lt", "<", np.less), ("le", "<=", np.less_equal), ("gt", ">", np.greater),
-    ("ge", ">=", np.greater_equal), ("eq", "==", np.equal), ("ne", "!=", np.not_equal),
-):  # fmt: skip
-    _add(_name, "a b", emit.compare(_symbol), _numpy, result="bool", takes="buif")
+_family(
+    "buif", "bool",
+    ("lt", emit.compare("<"), np.less), ("le", emit.compare("<="), np.less_equal),
+    ("gt", emit.compare(">"), np.greater), ("ge", emit.compare(">="), np.greater_equal),
+    ("eq", emit.compare("=="), np.equal), ("ne", emit.compare("!="), np.not_equal),
+)  # fmt: skip
 _add("and", "a b", emit.infix("&", emit.AND), np.logical_and, result="bool", takes="b")
 _add("or", "a b", emit.infix("|", emit.OR), np.logical_or, result="bool", takes="b")
 _add("not", "x", emit.invert, np.logical_not, result="bool", takes="b")
-for _name, _of_integer, _numpy in (
-    ("isnan", emit.never, np.isnan), ("isinf", emit.never, np.isinf),
-    ("isfinite", emit.always, np.isfinite),
-):  # fmt: skip
-    _rule = emit.by_kind(floats=emit.predicate(_name), integers=_of_integer)
-    _host = host.predicate(_numpy, _name == "isfinite")
-    _add(_name, "x", _rule, _host, result="bool", takes="buif")
+
+
+def _predicate(key: str, of_integer: Emit) -> Emit:
+    return emit.by_kind(floats=emit.predicate(key), integers=of_integer)
+
+
+_family(
+    "buif", "bool",
+    ("isnan", _predicate("isnan", emit.never), host.predicate(np.isnan, False)),
+    ("isinf", _predicate("isinf", emit.never), host.predicate(np.isinf, False)),
+    ("isfinite", _predicate("isfinite", emit.always), host.predicate(np.isfinite, True)),
+    params="x",
+)  # fmt: skip
 # The derivative of where keeps the condition outside; diff() does that itself.
 _add("where", "c a b", emit.select, np.where, "0", "g if c else 0", "0 if c else g", takes="buif")
 
 # ---- bits -------------------------------------------------------------------------------------
 
-for _name, _symbol, _level, _numpy in (
-    ("bitand", "&", emit.AND, np.bitwise_and), ("bitor", "|", emit.OR, np.bitwise_or),
-    ("bitxor", "^", emit.XOR, np.bitwise_xor),
-):  # fmt: skip
-    _add(_name, "a b", emit.bitwise(_symbol, _level), _numpy, takes="bui")
+_family(
+    "bui", "same",
+    ("bitand", emit.infix("&", emit.AND), np.bitwise_and),
+    ("bitor", emit.infix("|", emit.OR), np.bitwise_or),
+    ("bitxor", emit.infix("^", emit.XOR), np.bitwise_xor),
+)  # fmt: skip
 _add("bitnot", "x", emit.invert, np.invert, takes="bui")
 _add("shl", "a b", emit.helper("shl"), host.shift_left, takes="ui", cost=2)
 _add("shr", "a b", emit.helper("shr"), host.shift_right, takes="ui", cost=2)

@@ -4,8 +4,9 @@ The texts are OpenCL C in which single capital letters stand for types of one wi
 double, `I` int, `U` uint, `L` long, `K` ulong, `H` ushort; `T` is the type that the key names, `S`
 and `V` the signed and unsigned integers of its size, `P` what `V` promotes to in arithmetic.
 `T(0)` is a constant, `as_F` and `convert_F` as in OpenCL, `ANY(m)` whether some lane is set,
-`BITS` the bits of an element, `C(0.5)` one with the suffix of `T`, `SAME(exp, x)` a built-in whose every width must agree, and
-`cg_exp(x)` another helper of the same element type (`cg_philox<uint>(...)` of another one).
+`BITS` the bits of an element, `C(0.5)` a number with the suffix of `T`, `SAME(exp, x)` a built-in
+whose every width must agree, and `cg_exp(x)` another helper of the same element type
+(`cg_philox<uint>(...)` of another one).
 
 Each body switches contraction off for itself, so its bits do not depend on the kernel around it.
 What it is not: the texts themselves; they are in the `helpers_*` files beside this one.
@@ -48,9 +49,9 @@ def helper_source(key: str, width: int) -> str:
         FormulaError: there is no such helper, or the key is for another width.
     """
     name, element, own_width = _parse(key)
-    if own_width != width:
+    if own_width not in (1, width):  # some helpers take the lanes one by one
         raise FormulaError(f"helper: {key} is for width {own_width}. Expected width {width}.")
-    return _instantiate(name, element, width)
+    return _instantiate(name, element, own_width)
 
 
 def helpers_in(code: str) -> tuple[str, ...]:

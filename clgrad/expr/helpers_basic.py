@@ -68,7 +68,7 @@ for _name, _sign, _unordered in (
     BASIC[f"{_name}:r"] = f"""
 static T cg_{_name}(T a, T b)
 {{
-    return (a {_sign} b) | ({_unordered} != {_unordered}) ? a : b;
+    return ((a {_sign} b) | ({_unordered} != {_unordered})) ? a : b;
 }}
 """
     BASIC[f"{_name}:n"] = f"""
@@ -85,7 +85,7 @@ static T cg_floor_divide(T a, T b)
 {
     T rest = fmod(a, b);
     T exact = (a - rest) / b;
-    exact = (rest != T(0)) & ((b < T(0)) != (rest < T(0))) ? exact - T(1) : exact;
+    exact = ((rest != T(0)) & ((b < T(0)) != (rest < T(0)))) ? exact - T(1) : exact;
     T down = floor(exact);
     down = exact - down > T(0.5f) ? down + T(1) : down;
     T quotient = a / b;
@@ -97,7 +97,7 @@ BASIC["remainder:r"] = """
 static T cg_remainder(T a, T b)
 {
     T rest = fmod(a, b);
-    return (rest != T(0)) & ((b < T(0)) != (rest < T(0))) ? rest + b : rest;
+    return ((rest != T(0)) & ((b < T(0)) != (rest < T(0)))) ? rest + b : rest;
 }
 """
 BASIC["trunc_divide:r"] = """
@@ -109,7 +109,7 @@ static T cg_trunc_divide(T a, T b)
 BASIC["trunc_divide:i"] = """
 static T cg_trunc_divide(T a, T b)
 {
-    T divisor = (b == T(0)) | (b == T(-1)) ? T(1) : b;
+    T divisor = ((b == T(0)) | (b == T(-1))) ? T(1) : b;
     T quotient = convert_T(a / divisor);
     quotient = b == T(-1) ? convert_T(V(0) - as_V(a)) : quotient;
     return b == T(0) ? T(0) : quotient;
@@ -127,7 +127,7 @@ static T cg_floor_divide(T a, T b)
 {
     T quotient = cg_trunc_divide(a, b);
     T rest = cg_fmod(a, b);
-    return (rest != T(0)) & ((rest < T(0)) != (b < T(0))) ? convert_T(quotient - T(1)) : quotient;
+    return ((rest != T(0)) & ((rest < T(0)) != (b < T(0)))) ? convert_T(quotient - T(1)) : quotient;
 }
 """
 BASIC["floor_divide:u"] = """
@@ -139,7 +139,7 @@ static T cg_floor_divide(T a, T b)
 BASIC["fmod:i"] = """
 static T cg_fmod(T a, T b)
 {
-    T divisor = (b == T(0)) | (b == T(-1)) ? T(1) : b;
+    T divisor = ((b == T(0)) | (b == T(-1))) ? T(1) : b;
     return convert_T(a % divisor);
 }
 """
@@ -154,7 +154,7 @@ BASIC["remainder:i"] = """
 static T cg_remainder(T a, T b)
 {
     T rest = cg_fmod(a, b);
-    return (rest != T(0)) & ((rest < T(0)) != (b < T(0))) ? convert_T(rest + b) : rest;
+    return ((rest != T(0)) & ((rest < T(0)) != (b < T(0)))) ? convert_T(rest + b) : rest;
 }
 """
 BASIC["remainder:u"] = """
@@ -206,7 +206,7 @@ static T cg_shl(T a, T b)
 BASIC["shl:i"] = """
 static T cg_shl(T a, T b)
 {
-    return (b < T(0)) | (b >= T(BITS)) ? T(0) : convert_T(as_V(a) << as_V(b));
+    return ((b < T(0)) | (b >= T(BITS))) ? T(0) : convert_T(as_V(a) << as_V(b));
 }
 """
 BASIC["shr:u"] = """
@@ -218,7 +218,7 @@ static T cg_shr(T a, T b)
 BASIC["shr:i"] = """
 static T cg_shr(T a, T b)
 {
-    T count = (b < T(0)) | (b >= T(BITS)) ? T(BITS - 1) : b;
+    T count = ((b < T(0)) | (b >= T(BITS))) ? T(BITS - 1) : b;
     return convert_T(a >> count);
 }
 """

@@ -234,12 +234,12 @@ static T cg_pow(T a, T b)
     result = size == 0.0f ? at_zero : result;
     result = size == INFINITY ? at_infinity : result;
     F half_b = 0.5f * b;
-    F signed_result = (floor(b) == b) & (floor(half_b) != half_b) ? -result : result;
-    signed_result = (floor(b) != b) & (size != 0.0f) & (size != INFINITY) ? F(NAN) : signed_result;
+    F signed_result = ((floor(b) == b) & (floor(half_b) != half_b)) ? -result : result;
+    signed_result = ((floor(b) != b) & (size != 0.0f) & (size != INFINITY)) ? F(NAN) : signed_result;
     result = as_I(a) < 0 ? signed_result : result;
-    result = (size == 1.0f) & (cg_abs(b) == INFINITY) ? F(1.0f) : result;
-    result = (a != a) | (b != b) ? a + b : result;
-    return (a == 1.0f) | (b == 0.0f) ? F(1.0f) : result;
+    result = ((size == 1.0f) & (cg_abs(b) == INFINITY)) ? F(1.0f) : result;
+    result = ((a != a) | (b != b)) ? a + b : result;
+    return ((a == 1.0f) | (b == 0.0f)) ? F(1.0f) : result;
 }}
 """
 

@@ -68,7 +68,7 @@ SPECIAL["lgamma:r"] = """
 static T cg_lgamma(T x)
 {
     T y = SAME(lgamma, x);
-    return (x <= T(0)) & (floor(x) == x) ? T(INFINITY) : y;
+    return ((x <= T(0)) & (floor(x) == x)) ? T(INFINITY) : y;
 }
 """
 # Eight steps of the recurrence, without a branch, then the series; below zero by reflection.
@@ -90,7 +90,7 @@ static T cg_digamma(T x)
     T y = ((cg_log(a) - C(0.5) / a) - series) - shift;
     T turn = (x - rint(x)) * C(3.14159265358979324);
     y = x < T(0) ? y - C(3.14159265358979324) / cg_tan(turn) : y;
-    y = (x < T(0)) & (floor(x) == x) ? T(NAN) : y;
+    y = ((x < T(0)) & (floor(x) == x)) ? T(NAN) : y;
     y = x == T(INFINITY) ? x : y;
     return x == T(0) ? copysign(T(INFINITY), -x) : y;
 }
@@ -113,7 +113,7 @@ static T cg_trigamma(T x)
     T y = ((T(1) + series) / a + C(0.5) * z) + sum;
     T s = C(3.14159265358979324) / cg_sin((x - rint(x)) * C(3.14159265358979324));
     y = x < C(0.5) ? s * s - y : y;
-    y = (x <= T(0)) & (floor(x) == x) ? T(INFINITY) : y;
+    y = ((x <= T(0)) & (floor(x) == x)) ? T(INFINITY) : y;
     return x == T(INFINITY) ? T(0) : y;
 }
 """

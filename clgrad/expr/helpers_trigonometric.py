@@ -220,7 +220,7 @@ static T cg_atan2(T a, T b)
     y = p > q ? 1.57079637f - (y + 4.37113883e-8f) : y;
     y = as_I(b) < 0 ? 3.14159274f - (y + 8.74227766e-8f) : y;
     y = as_F(as_U(y) | (as_U(a) & 0x80000000u));
-    return (a != a) | (b != b) ? a + b : y;
+    return ((a != a) | (b != b)) ? a + b : y;
 }
 """
 TRIGONOMETRIC["hypot:f"] = """
@@ -237,7 +237,7 @@ static T cg_hypot(T a, T b)
     F up = as_F(exponent);
     F x = large * down, y = small * down;
     F result = sqrt(x * x + y * y) * up;
-    result = (a != a) | (b != b) ? a + b : result;
-    return (p == INFINITY) | (q == INFINITY) ? F(INFINITY) : result;
+    result = ((a != a) | (b != b)) ? a + b : result;
+    return ((p == INFINITY) | (q == INFINITY)) ? F(INFINITY) : result;
 }
 """

@@ -199,7 +199,8 @@ def philox(i: Array, seed: Array, offset: Array) -> tuple[Array, Array]:
     Source: J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
     low32, half = np.uint64(0xFFFFFFFF), np.uint64(32)
-    counter = np.asarray(i).astype(np.int64).astype(np.uint64) + np.asarray(offset).astype(np.uint64)
+    index = np.asarray(i).astype(np.int64).astype(np.uint64)
+    counter = index + np.asarray(offset).astype(np.uint64)
     seed = np.asarray(seed).astype(np.uint64)
     c0, c1 = counter & low32, counter >> half
     c2, c3 = np.zeros_like(counter), np.zeros_like(counter)

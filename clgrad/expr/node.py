@@ -201,8 +201,10 @@ def substitute(expr: Expr, replacements: Mapping[str, Expr]) -> Expr:
 
 
 def linearize(expr: Expr) -> tuple[tuple[str, tuple[int, ...], Number | str | None, str], ...]:
-    """Return the formula as rows (op, rows of the operands, value, dtype's name or ""); hashable,
-    the same for equal formulas in every process, and deep ones pickle."""
+    """Return the formula as rows (op, rows of the operands, value, dtype's name or "").
+
+    They are hashable, the same for equal formulas in every process, and let deep formulas pickle.
+    """
     index: dict[Expr, int] = {}
     rows = []
     for node in postorder((expr,)):

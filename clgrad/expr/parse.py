@@ -64,8 +64,8 @@ class _Reader:
 
     def read(self, node: ast.expr) -> Expr:
         match node:
-            case ast.Constant(value=bool() | int() | float()):
-                return const(node.value)
+            case ast.Constant(value=bool() | int() | float() as number):
+                return const(number)
             case ast.Name():
                 return self._name(node.id)
             case ast.BinOp() if type(node.op) in _BINARY:

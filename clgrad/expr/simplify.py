@@ -44,7 +44,7 @@ def _fold(node: Expr) -> Expr | None:
     values = [a.number for a in node.args]
     if function.name in ("and", "or", "not"):
         values = [bool(v) for v in values]
-    elif function.takes == "f" or node.op == "pow" and _fractional_power(values):
+    elif function.takes == "f" or (node.op == "pow" and _fractional_power(values)):
         values = [float(v) for v in values]
     elif any(isinstance(v, bool) for v in values) and function.result != "bool":
         return None

@@ -211,9 +211,9 @@ def bring_up(device: Device) -> DeviceTraits:
         journal.done(traits)
         if traits.disabled:
             warnings.warn(
-                f"bringup: {device.name} ({device.driver}) miscomputes {', '.join(traits.disabled)};"
-                " kernels of that kind are not used there. Hint: another version of its driver may "
-                "be correct.",
+                f"bringup: {device.name} ({device.driver}) miscomputes "
+                f"{', '.join(traits.disabled)}; kernels of that kind are not used "
+                "there. Hint: another version of its driver may be correct.",
                 ClgradWarning,
                 stacklevel=3,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -33,6 +34,19 @@ _STAGED_ENTRIES = 64
 
 # Part of every key on disk: raised when what is stored, or how programs are put together, changes.
 _FORMAT = "1"
+
+# In a forked child: what the parent had opened. It is kept, because releasing it there may hang.
+_left_behind: list[Any] = []
+_opened_here: weakref.WeakSet[Device] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for device in list(_opened_here):
+        device.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 BringUp = Callable[["Device"], DeviceTraits]
 
@@ -146,6 +160,7 @@ class Device:
                 try:
                     context = cl.Context([self.cl_device])
                     self._opened = (context, self._new_queue(context))
+                    _opened_here.add(self)
                 except cl.Error as error:
                     raise DeviceError(
                         f"device: {self.name} cannot be opened: {describe(error)}. "
@@ -161,6 +176,21 @@ class Device:
 
     def _create(self, size: int) -> Any:
         return cl.Buffer(self.context, cl.mem_flags.READ_WRITE, size)
+
+    def forget(self) -> None:
+        """In a forked child: drop what cannot be used there, so that every use says so.
+
+        That costs a launch nothing, unlike asking for the process at each. Locks are made anew,
+        because threads that held them do not exist in the child.
+        """
+        _left_behind.append((self._opened, self._staged, self.events))
+        _left_behind.append(self.pool.forget())
+        self._opened = None
+        self.__dict__.pop("context", None)
+        self.__dict__.pop("queue", None)
+        self._staged = deque()
+        self._lock = threading.RLock()
+        self._programs.forget()
 
     def check_process(self) -> None:
         """Raise `DeviceError` in a process that was forked from the one that opened the device."""

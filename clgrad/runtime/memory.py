@@ -108,6 +108,14 @@ class MemoryPool:
         self._finish()
         self.empty_cache()
 
+    def forget(self) -> object:
+        """In a forked child: take no memory of the parent's; returns it, to be kept unreleased."""
+        kept = (self._free, list(self._returned))
+        self._free = {}
+        self._returned.clear()
+        self._lock = threading.Lock()
+        return kept
+
     def empty_cache(self) -> int:
         """Give every cached block back to the driver; returns how many bytes that were."""
         with self._lock:

@@ -88,9 +88,9 @@ class BuildError(Exception):
         program, names = self.program, self.names
         first = _LINE_OF_ERROR.search(program.log)
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        device = program.device
         lines = [
-            f"build: {program.device.name} ({program.device.driver}) did not build {shown}: "
-            f"{self.cause}.",
+            f"build: {device.name} ({device.driver}) did not build {shown}: {self.cause}.",
             f"Options: {' '.join(program.options)}",
             f"Log: {program.log.strip() or 'empty'}",
         ]
@@ -252,6 +252,10 @@ class ProgramCache:
                 except BuildError:
                     continue
         return [built.get(source.name) for source in sources]
+
+    def forget(self) -> None:
+        """In a forked child: make the lock anew, whose holder may not exist there."""
+        self._lock = threading.RLock()
 
     def _kernel_key(self, source: KernelSource, options: tuple[str, ...]) -> str:
         parts = (self._device.key, *options, "", *source.helpers, "", source.source)

@@ -235,7 +235,8 @@ static T cg_pow(T a, T b)
     result = size == INFINITY ? at_infinity : result;
     F half_b = 0.5f * b;
     F signed_result = ((floor(b) == b) & (floor(half_b) != half_b)) ? -result : result;
-    signed_result = ((floor(b) != b) & (size != 0.0f) & (size != INFINITY)) ? F(NAN) : signed_result;
+    I undefined = (floor(b) != b) & (size != 0.0f) & (size != INFINITY);
+    signed_result = undefined ? F(NAN) : signed_result;
     result = as_I(a) < 0 ? signed_result : result;
     result = ((size == 1.0f) & (cg_abs(b) == INFINITY)) ? F(1.0f) : result;
     result = ((a != a) | (b != b)) ? a + b : result;
@@ -257,8 +258,9 @@ static T cg_tanh(T x)
     p = p * z - 3.33332819422e-1f;
     F small = (p * z) * x + x;
     F large = 1.0f - 2.0f / (cg_exp(size + size) + 1.0f);
-    large = as_F(as_U(large) | (as_U(x) & 0x80000000u));
-    return size < 0.625f ? small : (x == x ? large : x);
+    F y = size < 0.625f ? small : large;
+    y = as_F((as_U(y) & 0x7fffffffu) | (as_U(x) & 0x80000000u));
+    return x == x ? y : x;
 }
 """
 # e**|x| / 2 without overflow: |x| - c is exact, c near ln 2, and e**(c - ln 2) = 1 - 1.4286068e-6.
@@ -266,7 +268,7 @@ EXPONENTIAL["half_exp:f"] = """
 static T cg_half_exp(T size)
 {
     F t = cg_exp(size - 0.693145751953125f);
-    return t + t * -1.42860677e-6f;
+    return t < INFINITY ? t + t * -1.42860677e-6f : t;
 }
 """
 EXPONENTIAL["sinh:f"] = """
@@ -306,7 +308,8 @@ static T cg_acosh(T x)
 {
     F t = x - 1.0f;
     F y = cg_log1p(t + sqrt(t * (t + 2.0f)));
-    return x > 16384.0f ? cg_log(x) + 0.693147181f : y;
+    y = x > 16384.0f ? cg_log(x) + 0.693147181f : y;
+    return x < 1.0f ? F(NAN) : y;
 }
 """
 EXPONENTIAL["atanh:f"] = """

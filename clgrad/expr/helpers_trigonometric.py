@@ -39,28 +39,37 @@ static float cg_reduce_huge(float x, int *quadrant)
     int q = (int)(top >> 62);
     ulong fraction = (top << 2) | ((p2 & 0xffffffffUL) >> 30);
     q += (int)(fraction >> 63);
-    // A turn of 2**64, from -1/2 to 1/2; pi/2 * 2**-64.
-    float r = (float)(long)fraction * 8.51530395e-20f;
+    // The fraction, nearest to zero, times pi/2 in fixed point (pi/4 * 2**64), rounded once.
+    int negative = (int)(fraction >> 63);
+    ulong size = negative ? 0UL - fraction : fraction;
+    float r = (float)mul_hi(size << 1, 0xc90fdaa22168c234UL) * 5.42101086e-20f;
     *quadrant = (bits >> 31) ? -q : q;
-    return (bits >> 31) ? -r : r;
+    return negative ^ (int)(bits >> 31) ? -r : r;
 }
 """
 
 # x = n pi/2 + r. n has 17 bits at most: split in two halves of 9, so that its products with the
-# first three parts of pi/2 (of 15 bits) are exact. Beyond 2**17 the general reduction.
+# first three parts of pi/2 (of 15 bits) are exact; what the later subtractions round off is added
+# at the end. Beyond 2**17 the general reduction.
 _REDUCTION = """
     F t = x * 0.636619772f + 12582912.0f;
     I quadrant = as_I(t) - 0x4b400000;
     t -= 12582912.0f;
     F high = (t + 3221225472.0f) - 3221225472.0f;
     F low = t - high;
-    F r = x - high * 1.5707397460937500f;
-    r -= low * 1.5707397460937500f;
-    r -= high * 5.6579709053039551e-5f;
-    r -= low * 5.6579709053039551e-5f;
-    r -= high * 9.9209363648873471e-10f;
-    r -= low * 9.9209363648873471e-10f;
-    r -= t * -3.9051611e-15f;
+    F r = x - high * 0x1.921cp+0f;
+    r -= low * 0x1.921cp+0f;
+    r -= high * 0x1.daap-15f;
+    F part = low * 0x1.daap-15f;
+    F next = r - part;
+    F lost = (r - next) - part;
+    part = high * 0x1.10b4p-30f;
+    r = next - part;
+    lost += (next - r) - part;
+    part = low * 0x1.10b4p-30f;
+    next = r - part;
+    lost += (r - next) - part;
+    r = next + (lost - t * 0x1.84698ap-48f);
 """
 
 TRIGONOMETRIC["reduce:f"] = f"""
@@ -161,8 +170,9 @@ static T cg_asin(T x)
     F size = cg_abs(x);
     F root = sqrt(0.5f * (1.0f - size));
     F a = size > 0.5f ? root : size;
-    F y = a + cg_asin_tail(a);
-    y = size > 0.5f ? 1.57079637f - ((y + y) + 4.37113883e-8f) : y;
+    F tail = cg_asin_tail(a);
+    F y = (1.57079637f - (a + a)) - ((tail + tail) + 4.37113883e-8f);
+    y = size > 0.5f ? y : a + tail;
     return as_F(as_U(y) ^ (as_U(x) & 0x80000000u));
 }
 """

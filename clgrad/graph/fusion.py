@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from clgrad.dtypes import DType
 from clgrad.expr import Expr, count_ops, free_names, substitute
 from clgrad.expr import name as leaf
+from clgrad.graph.fold_order import FoldOrder, fold_order, inverse
 from clgrad.graph.group import Group, GroupFold, Member, Ref, kept_layout, squeezed
 from clgrad.layout import Layout, compose
 from clgrad.ops.signature import Signature, fresh_numel
@@ -26,8 +27,6 @@ CHEAP = 4
 """Operations that are rather computed again than read from memory."""
 CANDIDATES = 8
 """How many of the latest groups an entry looks at for one that shares an operand."""
-SPLIT_POINTS = 16384
-"""Points of one chunk when a reduction has too few rows to occupy the device."""
 
 
 @dataclass(slots=True)
@@ -148,44 +147,23 @@ class Fusion:
         return not group.members or (few and group.cost + cost <= MAX_OPS)
 
     def _place_reduce(self, e: Ref) -> None:
-        sig = self.entries[e].sig
-        shape, reduced = _folded_space(sig)
-        rows = fresh_numel([n for d, n in enumerate(shape) if d not in reduced])
-        parts = self._parts(shape, reduced, rows)
-        for group in self._candidates(e, fresh_numel(shape)):
-            if self._join_reduce(group, e, shape, reduced, parts):
+        order = fold_order(self.entries[e].sig, self.traits)
+        for group in self._candidates(e, fresh_numel(order.shape)):
+            if self._join_reduce(group, e, order):
                 return
-        if not self._join_reduce(self._new(shape), e, shape, reduced, parts):
-            raise AssertionError(f"fusion: {sig} does not fit its own space")
+        if not self._join_reduce(self._new(order.shape), e, order):
+            raise AssertionError(f"fusion: {self.entries[e].sig} does not fit its own space")
 
-    def _parts(self, shape: tuple[int, ...], reduced: tuple[int, ...], rows: int) -> int:
-        """Return into how many chunks the first reduced dim is cut; 0 where rows are enough.
-
-        It depends on sizes and the kind of device only: the order of summation is always the same.
-        """
-        points = fresh_numel(shape)
-        enough = 64 if self.traits.is_cpu else 1024
-        if rows >= enough or points < 4 * SPLIT_POINTS:
-            return 0
-        first = shape[reduced[0]]
-        parts = min(first, max(1, min(enough, points // SPLIT_POINTS) // max(rows, 1)))
-        if parts < 2:
-            return 0
-        chunk = -(-first // parts)
-        chunk = -(-chunk // 64) * 64 if chunk > 256 else chunk
-        return -(-first // chunk)
-
-    def _join_reduce(
-        self, group: Group, e: Ref, shape: tuple[int, ...], reduced: tuple[int, ...], parts: int
-    ) -> bool:
+    def _join_reduce(self, group: Group, e: Ref, order: FoldOrder) -> bool:
         sig = self.entries[e].sig
         assert sig.fold is not None
-        if not self._room(group, 2, 2):
+        shape, parts = order.shape, order.parts
+        if group.numel != fresh_numel(shape) or not self._room(group, 2, 2):
             return False
-        if group.reduced is None:
+        if group.order is None:
             if not group.refactor(shape):
                 return False
-        elif group.shape != shape or group.reduced != reduced or group.split != parts:
+        elif group.order != order:
             return False
         resolved = self._resolve(group, e, row=False)
         if resolved is None:
@@ -194,10 +172,10 @@ class Fusion:
         if parts and phase:
             return False
         element = tuple(
-            self._bind(group, e, formula, resolved, _fold_position(shape, reduced))
+            self._bind(group, e, formula, resolved, _fold_position(shape, order.reduced))
             for formula in sig.fold.element
         )
-        group.reduced, group.split = reduced, parts
+        group.reduced, group.split, group.order = order.reduced, parts, order
         group.folds.append(GroupFold(e, sig.fold, element, phase))
         group.cost += 2
         if parts:
@@ -217,6 +195,8 @@ class Fusion:
         rows = fresh_numel(kept)
         second = self._new((*kept, parts))
         second.reduced = (len(kept),)
+        lanes = "kept" if kept else "inner"
+        second.order = FoldOrder(second.shape, second.reduced, lanes, 1, 0)
         layout = Layout((*kept, parts), (*Layout.contiguous(kept).strides, rows), 0)
         refs, element = [], []
         for dtype in fold.dtypes:
@@ -257,7 +237,7 @@ class Fusion:
         for k, ref in enumerate(self.entries[e].sources):
             over = sig.reads[k]
             if sig.kind == "reduce":
-                over = over.permute(_inverse(sig.order))
+                over = over.permute(inverse(sig.order))
             layout = group.level_layout(over, row)
             how = None if layout is None else self._how(group, ref, layout, row)
             if layout is None or how is None:
@@ -353,33 +333,6 @@ class Fusion:
 
     def _after(self, earlier: Group, later: Group) -> None:
         later.before |= earlier.before | 1 << earlier.index
-
-
-def _inverse(order: Sequence[int]) -> tuple[int, ...]:
-    out = [0] * len(order)
-    for position, dim in enumerate(order):
-        out[dim] = position
-    return tuple(out)
-
-
-def _folded_space(sig: Signature) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the operand's shape without dims of size 1, and which of its dims are folded.
-
-    One dim of size 1 is kept at the end where nothing longer is folded.
-    """
-    inverse = _inverse(sig.order)
-    first_folded = len(sig.space) - sig.reduced
-    shape, reduced = [], []
-    for dim in inverse:
-        n = sig.space[dim]
-        if n != 1:
-            if dim >= first_folded:
-                reduced.append(len(shape))
-            shape.append(n)
-    if not reduced:
-        reduced.append(len(shape))
-        shape.append(1)
-    return tuple(shape), tuple(reduced)
 
 
 def _fold_position(shape: tuple[int, ...], reduced: tuple[int, ...]) -> Layout:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from clgrad.dtypes import DType, int64
 from clgrad.expr import Expr
 from clgrad.expr import name as leaf
+from clgrad.graph.fold_order import FoldOrder
 from clgrad.layout import Layout
 from clgrad.ops.signature import Fold, fresh_numel
 
@@ -48,7 +49,8 @@ class Group:
 
     Attributes:
         index: number of the group; `before`: bit set of the groups that must run earlier.
-        shape, reduced: the space; `reduced` is None as long as nothing is folded.
+        shape, reduced: the space; `reduced` is None as long as nothing is folded; then `order` says
+            in which order elements are folded.
         reads: (ref, layout over `shape`) -> leaf. An index has ref None.
         members: entry -> its value here. `stores`: entries whose value others need.
         split: number of chunks of the first reduced dim when only partial results are made, with
@@ -57,8 +59,8 @@ class Group:
     """
 
     __slots__ = (
-        "before", "cost", "folds", "index", "leaves", "members", "partials", "reads", "reduced",
-        "scalars", "shape", "single", "split", "stores",
+        "before", "cost", "folds", "index", "leaves", "members", "order", "partials", "reads",
+        "reduced", "scalars", "shape", "single", "split", "stores",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -66,6 +68,7 @@ class Group:
         self.before = 0
         self.shape = shape
         self.reduced: tuple[int, ...] | None = None
+        self.order: FoldOrder | None = None
         self.reads: dict[tuple[Ref | None, Layout], Expr] = {}
         self.leaves: dict[str, tuple[Ref | None, Layout]] = {}
         self.members: dict[Ref, Member] = {}

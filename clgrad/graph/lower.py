@@ -17,6 +17,7 @@ from clgrad.codegen.spec import Spec
 from clgrad.dtypes import DType
 from clgrad.expr import Expr, substitute
 from clgrad.expr import name as leaf
+from clgrad.graph.fold_order import chunk_length
 from clgrad.graph.fusion import Entry
 from clgrad.graph.group import Group, Ref, kept_layout
 from clgrad.layout import Layout, collapse
@@ -163,7 +164,9 @@ def _loop(
     kept_shape, kept_strides = _merged(
         [kept_layout(x, reduced) for x in layouts], order_by=len(reads) if group.single is not None else -1
     )
-    folded_shape, folded_strides = _merged_folded(layouts, reduced, group) if folds else ((), [()] * len(layouts))
+    # the folded dims stay as the order of folding has them
+    folded_shape = tuple(group.shape[d] for d in reduced)
+    folded_strides = [tuple(x.strides[d] for d in reduced) for x in layouts]
     if not kept_shape:
         kept_shape, kept_strides = (1,), [(0,)] * len(layouts)
     shape = kept_shape + folded_shape
@@ -187,11 +190,13 @@ def _loop(
         )
         for f in folds
     )  # fmt: skip
-    lanes, width, group_size = _shape_of_loops(
-        shape, len(kept_shape), [a.pattern for a in read_access] + [s.access.pattern for s in store_specs],
-        [r[2] for r in reads if r[0] is not None] + [s.dtype for s in stores]
-        + [d for f in folds for d in f.fold.dtypes], bool(folds), traits,
-    )  # fmt: skip
+    if folds:
+        assert group.order is not None
+        lanes, width, group_size = group.order.lanes, group.order.width, group.order.group
+        if lanes == "kept":
+            width = _width(kept_shape[-1], exprs, traits)
+    else:
+        lanes, width, group_size = "kept", _width(kept_shape[-1], exprs, traits), 0
     split = bool(group.split) and bool(folds)
     spec = LoopSpec(
         rank=len(shape), reduced=len(folded_shape), reads=tuple(read_access),
@@ -232,49 +237,13 @@ def _merged(layouts: Sequence[Layout], order_by: int) -> tuple[tuple[int, ...], 
     return tuple(shape), [tuple(s) for s in strides]
 
 
-def _merged_folded(
-    layouts: Sequence[Layout], reduced: Sequence[int], group: Group
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """Merge the folded dims; where they are cut into chunks, the first stays by itself."""
-    alone = list(reduced[:1]) if group.split else []
-    rest = [d for d in reduced if d not in alone]
-    shape: tuple[int, ...] = tuple(group.shape[d] for d in alone)
-    strides = [tuple(x.strides[d] for d in alone) for x in layouts]
-    if rest:
-        parts = [
-            Layout(tuple(x.shape[d] for d in rest), tuple(x.strides[d] for d in rest), 0)
-            for x in layouts
-        ]
-        more, more_strides = collapse(parts)
-        shape += tuple(more)
-        strides = [a + tuple(b) for a, b in zip(strides, more_strides, strict=True)]
-    if not shape:
-        shape, strides = (1,), [(0,)] * len(layouts)
-    return shape, strides
-
-
-def _shape_of_loops(
-    shape: tuple[int, ...], kept: int, patterns: Sequence[tuple[int, ...]],
-    dtypes: Sequence[DType], folds: bool, traits: DeviceTraits,
-) -> tuple[str, int, int]:  # fmt: skip
-    """Return which dim the vector lanes run along, the vector width and the group size."""
-    width = traits.vector_width(max((d.itemsize for d in dtypes), default=4))
-    if not folds:
-        return "kept", width if shape[-1] >= width else 1, 0
-    strided_inner = sum(p[-1] > 1 for p in patterns)
-    strided_kept = sum(p[kept - 1] > 1 for p in patterns)
-    count = fresh_numel(shape[kept:])
-    inner = strided_inner <= strided_kept and not (shape[-1] < width <= shape[kept - 1] and not strided_kept)
+def _width(extent: int, exprs: Sequence[Expr], traits: DeviceTraits) -> int:
+    """Return the vector width along a dim of `extent` elements: 1 where it is too short."""
     if not traits.is_cpu:
-        if inner and count >= 32 and traits.max_work_group >= 64:
-            size = 64
-            while size * 2 <= min(traits.preferred_work_group, traits.max_work_group, count):
-                size *= 2
-            return "group", 1, size
-        return "kept", 1, 0
-    if inner:
-        return "inner", width if shape[-1] >= width else 1, 0
-    return "kept", width if shape[kept - 1] >= width else 1, 0
+        return 1
+    sizes = [x.dtype.itemsize for x in leaves_of(exprs) if x.dtype is not None and x.value[0] != "i"]
+    width = traits.vector_width(max(sizes, default=4))
+    return width if extent >= width else 1
 
 
 def _geometry(
@@ -298,9 +267,7 @@ def _geometry(
     else:
         items = rows
     if spec.split:
-        chunk = -(-shape[spec.kept] // parts)
-        chunk = -(-chunk // 64) * 64 if chunk > 256 else chunk
-        extra = (parts, chunk)
+        extra = (parts, chunk_length(shape[spec.kept], parts))
         items *= parts
     if spec.lanes == "group":
         return extra, (min(items, 4096) * spec.group,), (spec.group,)

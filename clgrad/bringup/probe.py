@@ -138,7 +138,7 @@ FEATURES: tuple[Check, ...] = (
 )  # fmt: skip
 """A check for each optional feature, named after the trait that it decides."""
 
-_FLAGS = ("fp64", "fp16", "int64_atomics", "float_atomics", "unaligned_vectors",
+FLAGS = ("fp64", "fp16", "int64_atomics", "float_atomics", "unaligned_vectors",
           "contract_by_pragma", "correctly_rounded_divide")  # fmt: skip
 
 
@@ -233,11 +233,11 @@ def _probe(device: Device, queried: DeviceTraits, journal: _Journal) -> DeviceTr
     device.assume(traits)
     features = run_checks(device, journal.harmless(FEATURES), journal.running)
     held = {check.name: check.passes(features.get(check.name)) for check in FEATURES}
-    values: dict[str, Any] = {name: held[name] for name in _FLAGS}
+    values: dict[str, Any] = {name: held.get(name, False) for name in FLAGS}
     values["cache_binaries"] = True  # one that does not load is built anew; see also the quirks
     for kind in ("intel", "khr"):
         found = features.get(f"sub_group_{kind}")
-        if held[f"sub_group_{kind}"] and found is not None:
+        if held.get(f"sub_group_{kind}") and found is not None:
             values |= {"sub_group": kind, "sub_group_size": int(found[0]) % 1000}
             break
     traits = replace(traits, **values)

@@ -162,7 +162,7 @@ def test_arguments_that_do_not_fit_are_named(device: Any) -> None:
         (buffer, buffer, 1),
         (buffer, 3, 4, 5.0),
     ):
-        with pytest.raises(ClgradTypeError, match="cg_test_axpy: launched with .*Expected .buffer"):
+        with pytest.raises(ClgradTypeError, match=r"axpy: launched with .*Expected \(buffer"):
             kernel(args, (1,))
     wrong = KernelSource("cg_test_axpy_short", AXPY.source.replace("_axpy", "_axpy_short"))
     with pytest.raises(ClgradTypeError, match="has 4 parameters and its source declares 0"):
@@ -174,7 +174,7 @@ def test_a_group_that_is_too_large_is_refused(device: Any) -> None:
     assert kernel.max_work_group >= 1
     buffer = device.allocate(16)
     size = device.traits.max_work_group * 2
-    with pytest.raises(DeviceError, match="cg_test_axpy: .* refused a launch over"):
+    with pytest.raises(DeviceError, match=r"cg_test_axpy: .* refused a launch over"):
         kernel((buffer, buffer, 4, 1.0), (size,), (size,))
     kernel((buffer, buffer, 4, 1.0), (64,))
     device.synchronize()

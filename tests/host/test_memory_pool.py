@@ -45,9 +45,11 @@ class Driver:
         self.finished += 1
 
     def pool(self) -> MemoryPool:
-        return MemoryPool(
-            "toy", self.create, lambda error: isinstance(error, RefusedError), self.finish
-        )
+        return MemoryPool("toy", self.create, is_refusal, self.finish)
+
+
+def is_refusal(error: BaseException) -> bool:
+    return isinstance(error, RefusedError)
 
 
 @pytest.fixture

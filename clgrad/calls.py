@@ -1,0 +1,153 @@
+"""From an op record to the Python function that users call.
+
+One function per op serves as `clgrad.<name>` and, with the tensor as first argument, as the method
+of `Tensor`; a second one writes in place. Both only sort arguments: what happens is in `dispatch`
+and `writing`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from clgrad import writing
+from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
+from clgrad.dtypes import as_dtype
+from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
+from clgrad.ops.registry import REQUIRED, Op
+from clgrad.tape.grad_mode import mode
+from clgrad.tape.inplace import requires_grad_of
+from clgrad.tensor import Tensor
+
+Call = Callable[..., Any]
+
+
+def sort_arguments(op: Op, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the operands and the static parameters that a call of `op` passes.
+
+    Raises:
+        ClgradTypeError: too many arguments, an unknown or a missing one.
+    """
+    count = len(op.inputs)
+    aliases = dict(zip(("input", "other"), op.inputs, strict=False)) | {"self": op.inputs[0]}
+    values: dict[str, Any] = dict(zip((*op.inputs, *(p for p, _ in op.params)), args, strict=False))
+    if len(args) > count + len(op.params):
+        raise ClgradTypeError(
+            f"{op.name}() takes {count + len(op.params)} arguments but {len(args)} were given."
+        )
+    known = {*op.inputs, *(p for p, _ in op.params)}
+    for name, value in named.items():
+        target = name if name in known else aliases.get(name, name)
+        if target not in known:
+            raise ClgradTypeError(
+                f"{op.name}() got an unexpected keyword argument {name!r}. "
+                f"Expected some of {', '.join((*op.inputs, *(p for p, _ in op.params)))}."
+            )
+        if target in values:
+            raise ClgradTypeError(f"{op.name}() got multiple values for argument {name!r}.")
+        values[target] = value
+    operands: list[Any] = []
+    for name in op.inputs:
+        if name not in values:
+            raise ClgradTypeError(f"{op.name}() missing required argument {name!r}.")
+        operands.append(operand(op.name, values[name]))
+    static: list[Any] = []
+    for name, default in op.params:
+        value = values.get(name, default)
+        if value is REQUIRED:
+            raise ClgradTypeError(f"{op.name}() missing required argument {name!r}.")
+        if name in op.numeric:
+            number = operand(op.name, value)
+            operands.append(number.item() if isinstance(number, Tensor) else number)
+        else:
+            static.append(_static(name, value))
+    return tuple(operands), tuple(static)
+
+
+def _static(name: str, value: Any) -> Any:
+    """Return a parameter as something hashable."""
+    if name == "dtype":
+        return None if value is None else as_dtype(value)
+    if isinstance(value, list):
+        return tuple(value)
+    return value
+
+
+def function(op: Op) -> Call:
+    """Return the function that computes `op`; it takes `out=` as PyTorch's do."""
+    plain = not op.params and op.kind == "pointwise" and len(op.inputs) <= 2
+    quick: Call | None = None
+    if plain:
+        quick = unary(op) if len(op.inputs) == 1 else binary(op)
+    count = len(op.inputs)
+
+    def call(*args: Any, **named: Any) -> Any:
+        if quick is not None and not named and len(args) == count and isinstance(args[0], Tensor):
+            result = quick(*args)
+            if result is not NotImplemented:
+                return result
+        out = named.pop("out", None)
+        operands, static = sort_arguments(op, args, named)
+        if all(type(o) in NUMBERS for o in operands[:count]):
+            raise ClgradTypeError(
+                f"{op.name}: got numbers alone. Expected at least one tensor. "
+                "Hint: clgrad.tensor(...) makes one."
+            )
+        if out is None:
+            return apply(op, operands, static)
+        return into(op, out, operands, static)
+
+    return _named(call, op, op.name.strip("_"))
+
+
+def into(op: Op, out: Any, operands: tuple[Any, ...], static: tuple[Any, ...]) -> Tensor:
+    """Compute `op` and write the result into `out`, which must have its shape."""
+    if mode.grad and any(
+        isinstance(o, Tensor) and requires_grad_of(o) for o in (out, *operands)
+    ):
+        raise ClgradTypeErrorOut(
+            f"{op.name}(): functions with out=... arguments don't support automatic "
+            "differentiation, but one of the arguments requires grad. Hint: assign the result."
+        )
+    result = apply(op, operands, static)
+    if result.shape != out.shape:
+        raise ShapeError(
+            f"{op.name}: out has shape {list(out.shape)}. Expected {list(result.shape)}; nothing "
+            "is resized."
+        )
+    writing.check_cast(op.name, result.dtype, out.dtype)
+    writing.copy_(out, result)
+    return out  # type: ignore[no-any-return]  # it was checked by its use
+
+
+class ClgradTypeErrorOut(DTypeError):
+    """`out=` was given although a gradient would be lost."""
+
+
+def inplace(op: Op) -> Call:
+    """Return the function that computes `op` and writes the result over its first operand."""
+    single = len(op.inputs) == 1 and not op.params
+
+    def call(*args: Any, **named: Any) -> Any:
+        if single and not named:
+            return writing.apply_(op, args)
+        operands, static = sort_arguments(op, args, named)
+        if type(operands[0]) in NUMBERS:
+            raise ClgradTypeError(f"{op.name}_: got a number. Expected a tensor to write to.")
+        return writing.apply_(op, operands, static)
+
+    return _named(call, op, f"{op.name.strip('_')}_")
+
+
+def _named(call: Call, op: Op, name: str) -> Call:
+    """Give a function the name, signature and docs that its record says."""
+    kinds = inspect.Parameter
+    params = [kinds(n, kinds.POSITIONAL_OR_KEYWORD) for n in op.inputs]
+    for n, default in op.params:
+        given = kinds.empty if default is REQUIRED else default
+        params.append(kinds(n, kinds.KEYWORD_ONLY, default=given))
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = op.doc
+    call.__signature__ = inspect.Signature(params)  # type: ignore[attr-defined]  # read by inspect
+    return call

@@ -1,0 +1,1 @@
+"""Functions over tensors that are no record of their own: shapes, joining, products."""

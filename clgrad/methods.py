@@ -1,0 +1,257 @@
+"""Methods and operators of `Tensor`: installed here, from the table and from plain functions.
+
+Importing this module completes the class; it has no names that others use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from clgrad import autograd, creation, dtypes, host, indexing, writing
+from clgrad.calls import function, inplace
+from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
+from clgrad.dtypes import DType, as_dtype
+from clgrad.errors import ClgradTypeError
+from clgrad.functional import joining, products, shaping
+from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
+from clgrad.ops import pointwise as _pointwise  # noqa: F401  # as above
+from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
+from clgrad.ops import view as views
+from clgrad.ops.registry import OPS, Op
+from clgrad.tensor import Tensor
+
+_SHAPING = (
+    "alias as_strided broadcast_to chunk clone contiguous diagonal expand expand_as flatten "
+    "moveaxis movedim narrow permute reshape reshape_as select split squeeze swapaxes swapdims t "
+    "transpose unbind unflatten unfold unsqueeze view_as"
+)
+_HIDDEN = frozenset(("to", "copy", "full", "clone"))  # ops whose methods are written by hand
+
+
+def _install(name: str, call: Any) -> None:
+    setattr(Tensor, name, call)
+
+
+def install_op(op: Op) -> None:
+    """Give `Tensor` the method of one op, and the in-place one if it has that."""
+    name = op.name.strip("_")
+    if op.kind == "view" or op.kind == "creation" or op.name in _HIDDEN or op.name[0] == "_":
+        return
+    _install(name, function(op))
+    if op.inplace and op.kind == "pointwise":
+        _install(f"{name}_", inplace(op))
+
+
+# ---- conversions ----------------------------------------------------------------------------------
+
+
+def to(x: Tensor, *args: Any, **named: Any) -> Tensor:
+    """Return `x` in another dtype, on another device, or as another tensor has it.
+
+    Takes `(dtype)`, `(device)`, `(device, dtype)` or `(other)`, and `copy=True` for a new tensor
+    in any case.
+    """
+    copy = named.pop("copy", False)
+    named.pop("non_blocking", None)
+    dtype, device = named.pop("dtype", None), named.pop("device", None)
+    if named:
+        raise ClgradTypeError(f"to() got an unexpected keyword argument {next(iter(named))!r}.")
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, DType) or arg in (bool, int, float):
+            dtype = as_dtype(arg)
+        elif arg is not None and not isinstance(arg, bool):
+            device = arg
+    wanted = x.dtype if dtype is None else as_dtype(dtype)
+    where = x.device if device is None else creation.resolve_device(device)
+    made = x
+    if wanted is not x.dtype:
+        made = apply(OPS["to"], (made,), (wanted,))
+    if where != x.device:
+        made = apply(_move, (made,), (where,))
+    return made.clone() if copy and made is x else made
+
+
+def _moved(x: Tensor, device: Any) -> Tensor:
+    flat = writing.dispatch.backend.to_host(x.contiguous()._storage.value)
+    layout = x.contiguous()._meta.layout
+    part = flat[layout.offset : layout.offset + layout.numel]
+    meta = creation.fresh_meta(x.dtype, x._meta.shape, device)
+    return creation.fresh(writing.dispatch.backend.from_host(device, part, x.dtype), meta)
+
+
+_move = Op(
+    name="to_device", kind="composite", inputs=("x",), params=(("device", None),), forward=_moved,
+    backward=lambda ctx, g: (g.to(ctx.device("x")),), node_name="ToCopyBackward0",
+)  # fmt: skip
+
+
+def _cast(dtype: DType) -> Any:
+    def cast(x: Tensor) -> Tensor:
+        return to(x, dtype)
+
+    cast.__doc__ = f"Return `x` as {dtype.name}."
+    return cast
+
+
+def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """Return `x` in the dtype of `other`."""
+    return to(x, other.dtype)
+
+
+def view(x: Tensor, *shape: Any) -> Tensor:
+    """Return the same memory as another shape; see `clgrad.functional.shaping.view`."""
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        raise ClgradTypeError("view: viewing as another dtype is not there. Hint: to(dtype).")
+    return shaping.view(x, *shape)
+
+
+def cpu(x: Tensor) -> Tensor:
+    """Return `x` on the first CPU device."""
+    return x if getattr(x.device, "kind", "cpu") == "cpu" else to(x, "cpu")
+
+
+def backward(
+    x: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradients of `x` to the `.grad` of the leaves it came from; see `autograd`."""
+    autograd.backward(x, gradient, retain_graph, create_graph, inputs)
+
+
+def _iterate(x: Tensor) -> Iterator[Tensor]:
+    if not x._meta.ndim:
+        raise ClgradTypeError("iteration over a 0-d tensor")
+    return iter(shaping.unbind(x, 0))
+
+
+def _new(maker: Any) -> Any:
+    def make(x: Tensor, *size: Any, dtype: Any = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:  # fmt: skip
+        made: Tensor = maker(
+            *size,
+            dtype=x.dtype if dtype is None else dtype,
+            device=x.device if device is None else device,
+            requires_grad=requires_grad,
+        )
+        return made
+
+    make.__doc__ = f"Do `clgrad.{maker.__name__}` with the dtype and device of `x`."
+    return make
+
+
+def _reflected_pow(x: Tensor, base: Any) -> Any:
+    return _RPOW(x, base)
+
+
+_RPOW = binary(OPS["pow"], reflected=True)
+
+
+def _iadd(name: str) -> Any:
+    write = inplace(OPS[name])
+
+    def call(x: Tensor, other: Any) -> Any:
+        if type(other) not in NUMBERS and not isinstance(other, Tensor):
+            other = operand(name, other)
+        return write(x, other)
+
+    return call
+
+
+def _not_there(symbol: str) -> Any:
+    def call(x: Tensor, other: Any) -> Any:
+        return NotImplemented
+
+    call.__doc__ = f"`{symbol}` is not there yet."
+    return call
+
+
+def _install_all() -> None:
+    for op in list(OPS.values()):
+        install_op(op)
+    for name in _SHAPING.split():
+        _install(name, getattr(shaping, name))
+    for name in "add sub mul pow".split():
+        _install(f"__{name}__", binary(OPS[name]))
+        _install(f"__r{name}__", binary(OPS[name], reflected=True))
+        _install(f"__i{name}__", _iadd(name))
+    _install("__truediv__", binary(OPS["div"]))
+    _install("__rtruediv__", binary(OPS["div"], reflected=True))
+    _install("__itruediv__", _iadd("div"))
+    for name in "lt le gt ge eq ne".split():
+        _install(f"__{name}__", binary(OPS[name]))
+    _install("__neg__", unary(OPS["neg"]))
+    _install("__pos__", lambda x: x)
+    _install("__abs__", unary(OPS["abs"]))
+    for name in "matmul mm bmm".split():
+        _install(name, getattr(products, name))
+    _install("__matmul__", products.matmul)
+    _install("__rmatmul__", lambda x, other: products.matmul(other, x))
+    for name, dtype in (
+        ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16),
+        ("bfloat16", dtypes.bfloat16), ("int", dtypes.int32), ("long", dtypes.int64),
+        ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
+        ("bool", dtypes.bool_),
+    ):  # fmt: skip
+        _install(name, _cast(dtype))
+    for call in (to, type_as, view, cpu, backward):
+        _install(call.__name__, call)
+    for name in "numpy item tolist".split():
+        _install(name, getattr(host, name))
+    for name in (
+        "__array__ __bool__ __float__ __int__ __index__ __format__ __repr__ __deepcopy__ "
+        "__reduce_ex__"
+    ).split():
+        _install(name, getattr(host, name))
+    _install("__array_priority__", 1000)  # NumPy arrays leave `array + tensor` to us
+    _install("__getitem__", indexing.getitem)
+    _install("__setitem__", indexing.setitem)
+    _install("__len__", indexing.length)
+    _install("__iter__", _iterate)
+    _install("where", lambda x, condition, other: function(OPS["where"])(condition, x, other))
+    for name in "copy_ fill_ zero_".split():
+        _install(name, getattr(writing, name))
+    _install("new_zeros", _new(creation.zeros))
+    _install("new_ones", _new(creation.ones))
+    _install("new_empty", _new(creation.empty))
+    _install("new_full", _new(creation.full))
+    _install("new_tensor", _new(creation.tensor))
+    _install("T", property(_reverse))
+    _install("mT", property(_matrix_transpose))
+
+
+def _reverse(x: Tensor) -> Tensor:
+    return shaping.permute(x, tuple(range(x._meta.ndim - 1, -1, -1)))
+
+
+def _matrix_transpose(x: Tensor) -> Tensor:
+    return shaping.transpose(x, -2, -1)
+
+
+def _install_internals() -> None:
+    """Install what nodes call: constants on the device of a gradient, and parts of views."""
+
+    def constant(value: float) -> Any:
+        def make(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+            meta = x._meta
+            made: Tensor = apply(OPS["full"], (value,), (tuple(shape), meta.dtype), meta.device)
+            return made
+
+        return make
+
+    _install("_zeros", constant(0))
+    _install("_ones", constant(1))
+    _install("_embed", lambda g, layout, base: views.embed(apply, g, layout, base))
+    _install("_embed_all", lambda g, given, base: views.embed_all(apply, given, base))
+    _install("_part", lambda g, layout, base: views.part(apply, g, layout, base))
+    _install("_scatter", lambda g, part, layout, base: views.scatter(apply, g, part, layout, base))
+    _install("_stack", lambda g, parts: joining.stack(parts))
+
+
+_install_all()
+_install_internals()

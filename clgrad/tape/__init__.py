@@ -1,0 +1,1 @@
+"""The graph of derivatives: nodes, saved values, versions, grad mode. Knows no kernels."""

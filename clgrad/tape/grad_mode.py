@@ -1,0 +1,205 @@
+"""Grad mode and inference mode: thread-local switches, as context managers and decorators.
+
+Not the check whether an op needs a node: that is in `dispatch`, which asks here only when an
+operand requires grad.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    grad = True
+    inference = False
+
+
+mode = _Mode()
+"""This thread's switches: `grad` (record nodes?) and `inference` (make inference tensors?)."""
+
+
+class _Count:
+    """How many inference blocks are open in any thread: what makes the common case one test."""
+
+    __slots__ = ("lock", "open")
+
+    def __init__(self) -> None:
+        self.open = 0
+        self.lock = threading.Lock()
+
+    def add(self, step: int) -> None:
+        with self.lock:
+            self.open += step
+
+
+inference_blocks = _Count()
+
+
+def is_grad_enabled() -> bool:
+    """Return whether ops of this thread are recorded for backward."""
+    return mode.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """Return whether tensors that this thread makes are inference tensors."""
+    return mode.inference
+
+
+class _Switch:
+    """A context manager that is also a decorator, of functions and of generator functions."""
+
+    def _again(self) -> _Switch:
+        """Return a manager like this one for one call of a decorated function."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        raise NotImplementedError
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        raise NotImplementedError
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return self._wrap_generator(function)  # type: ignore[return-value]  # same signature
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]  # functools.wraps keeps the signature
+
+    def _wrap_generator(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Set the mode while the generator's own code runs, and not between its steps."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            with self._again():
+                generator = function(*args, **kwargs)
+            step: Callable[[], Any] = functools.partial(next, generator)
+            try:
+                while True:
+                    try:
+                        with self._again():
+                            result = step()
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        sent = yield result
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = functools.partial(generator.throw, error)
+                    else:
+                        step = functools.partial(generator.send, sent)
+            finally:
+                with self._again():
+                    generator.close()
+
+        return wrapped
+
+
+class _GradMode(_Switch):
+    _enabled: bool
+
+    def __enter__(self) -> None:
+        self._previous = mode.grad
+        mode.grad = self._enabled
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        mode.grad = self._previous
+
+
+class no_grad(_GradMode):
+    """Record nothing for backward: `with no_grad():` or `@no_grad()`."""
+
+    _enabled = False
+
+    def __new__(cls, function: Any = None) -> Any:
+        made = super().__new__(cls)
+        return made if function is None else made(function)  # `@no_grad` without parentheses
+
+    def _again(self) -> _Switch:
+        switch: _Switch = type(self)()
+        return switch
+
+
+class enable_grad(no_grad):
+    """Record for backward, also inside `no_grad`."""
+
+    _enabled = True
+
+
+class set_grad_enabled(_GradMode):
+    """Switch recording on or off; acts when called, and undoes it at the end of a `with` block."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._before = mode.grad
+        self._enabled = bool(enabled)
+        mode.grad = self._enabled
+
+    def _again(self) -> _Switch:
+        return set_grad_enabled(self._enabled)
+
+    def __enter__(self) -> None:
+        mode.grad = self._enabled
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        mode.grad = self._before
+
+    def __call__(self, function: F) -> F:
+        mode.grad = self._before  # used as a decorator: only calls of the function are affected
+        return super().__call__(function)
+
+
+class inference_mode(_Switch):
+    """Record nothing, and make tensors that can never take part in a graph of derivatives."""
+
+    def __new__(cls, enabled: Any = True) -> Any:
+        if callable(enabled):
+            return cls(True)(enabled)
+        return super().__new__(cls)
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._enabled = enabled
+
+    def _again(self) -> _Switch:
+        switch: _Switch = inference_mode(self._enabled)
+        return switch
+
+    def __enter__(self) -> None:
+        self._previous = mode.inference, mode.grad
+        mode.inference = self._enabled
+        mode.grad = not self._enabled
+        inference_blocks.add(1)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        mode.inference, mode.grad = self._previous
+        inference_blocks.add(-1)

@@ -1,0 +1,67 @@
+"""Hooks: tables of user functions with handles that remove them again."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+_ids = itertools.count()
+
+
+class Table(dict[int, Callable[..., Any]]):
+    """Hooks in the order in which they were registered; weakly referenced by their handles."""
+
+    __slots__ = ("__weakref__",)
+
+
+class RemovableHandle:
+    """Removes a hook: by `remove()`, or at the end of a `with` block."""
+
+    __slots__ = ("_table", "id")
+
+    def __init__(self, table: Table, hook: Callable[..., Any]) -> None:
+        self.id = next(_ids)
+        self._table = weakref.ref(table)
+        table[self.id] = hook
+
+    def remove(self) -> None:
+        """Remove the hook; a second call does nothing."""
+        table = self._table()
+        if table is not None:
+            table.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+class NodeHooks:
+    """The hooks of one node, in the order in which the engine runs them.
+
+    Attributes:
+        tensor: per output number, hooks of the tensor that is that output.
+        retain: per output number, a function that keeps the gradient (`retain_grad`).
+        pre, post: hooks of the node: `(grad_outputs)`, and `(grad_inputs, grad_outputs)`.
+        accumulated: of a leaf, called with it after its `.grad` was added to.
+        metadata: the user's dictionary.
+    """
+
+    __slots__ = ("accumulated", "metadata", "post", "pre", "retain", "tensor")
+
+    def __init__(self) -> None:
+        self.tensor: dict[int, Table] = {}
+        self.retain: dict[int, Callable[[Any], None]] = {}
+        self.pre = Table()
+        self.post = Table()
+        self.accumulated = Table()
+        self.metadata: dict[Any, Any] = {}

@@ -1,0 +1,276 @@
+"""Views and in-place writes: who is a view of whom, what may be written, and history after it.
+
+An in-place op on a tensor makes its node the tensor's history. On a view it makes `CopySlices` the
+history of the base, and the view's own history is made anew from that. Which values are written,
+and how, is in `dispatch`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from clgrad.errors import AutogradError
+from clgrad.layout import Layout
+from clgrad.tape.handed import handed
+from clgrad.tape.node import AccumulateGrad, Edge, Grads, Node
+from clgrad.tape.saved import freed
+
+DEFAULT, NO_GRAD, MULTI_OUTPUT, INFERENCE, CUSTOM = (
+    "default", "no_grad", "multi_output", "inference", "custom",
+)  # fmt: skip
+
+
+class ViewInfo:
+    """What a view knows of where it came from.
+
+    Attributes:
+        base: the tensor that is no view, at the root.
+        creation: how it was made, which decides whether it may be written in place.
+        version: of the family, when the view's grad_fn was made.
+    """
+
+    __slots__ = ("base", "creation", "version")
+
+    def __init__(self, base: Any, creation: str, version: int) -> None:
+        self.base = base
+        self.creation = creation
+        self.version = version
+
+
+def requires_grad_of(tensor: Any) -> bool:
+    """Return whether gradients flow to `tensor`, its base's history included."""
+    if tensor._requires_grad:
+        return True
+    view = tensor._view
+    return view is not None and view.base._requires_grad
+
+
+def grad_fn_of(tensor: Any) -> Node | None:
+    """Return the node that made `tensor`; that of a view is renewed if the family was written.
+
+    Raises:
+        AutogradError: it must be renewed, but the view was made in a way that forbids it.
+    """
+    node: Node | None = tensor._grad_fn
+    view = tensor._view
+    if view is None or (node is None and not view.base._requires_grad):
+        return node
+    if view.version != tensor._counter.version:
+        check_view(tensor, "its base or another view of its base has been")
+        node = tensor._grad_fn = AsStridedBackward0(view.base, tensor._meta)
+        tensor._output_nr = 0
+        tensor._requires_grad = True
+        view.version = tensor._counter.version
+    return node
+
+
+def edge_of(tensor: Any) -> Edge | None:
+    """Return where a gradient of `tensor` goes, or None if it requires none."""
+    node = tensor._grad_fn if tensor._view is None else grad_fn_of(tensor)
+    if node is not None:
+        return node, tensor._output_nr
+    return (accumulator(tensor), 0) if tensor._requires_grad else None
+
+
+def accumulator(leaf: Any) -> AccumulateGrad:
+    """Return the one `AccumulateGrad` of a leaf, made when first needed."""
+    found = leaf._accumulate and leaf._accumulate()
+    if found is None:
+        found = AccumulateGrad(leaf)
+        leaf._accumulate = weakref.ref(found)
+    return found
+
+
+# ---- may it be written? -----------------------------------------------------------------------
+
+
+def check_view(tensor: Any, verb: str = "is being") -> None:
+    """Raise `AutogradError` for a view whose way of creation forbids writing to its family."""
+    view = tensor._view
+    how = view.creation
+    if how == DEFAULT:
+        return
+    node = tensor._grad_fn
+    if how == INFERENCE or how == NO_GRAD or node is None:
+        mode = "inference mode" if how == INFERENCE else "no_grad mode"
+        normal = "in normal mode" if how == INFERENCE else "with grad mode enabled"
+        who = (
+            "A view was created in"
+            if node is None
+            else f"Output {tensor._output_nr} of {node.name()} is a view of a view created in"
+        )
+        text = (
+            f"{who} {mode} and {verb} modified inplace {normal}. Expected the view and the write "
+            "in the same mode, or gradients would be ambiguous. Hint: move both into the block, "
+            "or both out of it."
+        )
+    else:
+        text = f"Output {tensor._output_nr} of {node.name()} is a view and {verb} modified inplace."
+        if how == MULTI_OUTPUT:
+            text += (
+                " This view is the output of a function that returns multiple views. Such views "
+                "cannot be written in place. Hint: write out of place, or take the view by "
+                "indexing or narrow()."
+            )
+        else:
+            text += (
+                " This view was created inside a custom Function (or because an input was "
+                "returned as-is), whose backward the write would override. Hint: clone() the "
+                "output of the Function."
+            )
+    raise AutogradError(text)
+
+
+def check_inplace(tensor: Any) -> None:
+    """Raise `AutogradError` if `tensor` may not be written by an op that is recorded."""
+    view = tensor._view
+    if view is not None:
+        check_view(tensor)
+        base = view.base
+        if base._requires_grad and base._grad_fn is None:
+            raise AutogradError(
+                "a view of a leaf Variable that requires grad is being used in an in-place "
+                "operation. Expected a leaf to keep its value. Hint: write under no_grad(), or "
+                "into a clone() of the leaf."
+            )
+    elif tensor._requires_grad and tensor._grad_fn is None:
+        raise AutogradError(
+            "a leaf Variable that requires grad is being used in an in-place operation. Expected "
+            "a leaf to keep its value. Hint: write under no_grad(), or into a clone() of the leaf."
+        )
+
+
+# ---- history after a write --------------------------------------------------------------------
+
+
+def rebase(tensor: Any, node: Node) -> Any:
+    """Make `node`, which has just written `tensor`, part of its history.
+
+    Returns:
+        None, or for a view a function that makes the edge of the node's saved result: the
+        history of the view's new value does not end in the node itself but goes through the base.
+    """
+    view = tensor._view
+    if view is None:
+        move_retained(tensor, node)
+        tensor._grad_fn = node
+        tensor._output_nr = 0
+        tensor._requires_grad = True
+        return None
+    base, meta = view.base, tensor._meta
+    slices = CopySlices(base, meta.layout, node)
+    move_retained(base, slices)
+    base._grad_fn = slices
+    base._output_nr = 0
+    base._requires_grad = True
+    retained = take_retained(tensor)
+    tensor._grad_fn = AsStridedBackward0(base, meta)
+    tensor._output_nr = 0
+    tensor._requires_grad = True
+    view.version = tensor._counter.version
+    if retained is not None:
+        tensor._grad_fn._hooks().retain[0] = retained
+    weak, base_meta = weakref.ref(slices), base._meta
+
+    def edge() -> Edge | None:
+        alive = weak()
+        return None if alive is None else (AsStridedBackward0.over((alive, 0), base_meta, meta), 0)
+
+    return edge
+
+
+def take_retained(tensor: Any) -> Any:
+    """Take the `retain_grad` function off the node of `tensor`: it goes where the tensor goes."""
+    old = tensor._grad_fn
+    if old is not None and old.hooks is not None:
+        return old.hooks.retain.pop(tensor._output_nr, None)
+    return None
+
+
+def move_retained(tensor: Any, node: Node) -> None:
+    """Make the node that is to be `tensor`'s retain the gradient that its old one retained."""
+    retained = take_retained(tensor)
+    if retained is not None:
+        node._hooks().retain[0] = retained
+
+
+class AsStridedBackward0(Node):
+    """History of a view after its family was written: the part of the base that it shows."""
+
+    __slots__ = ("source",)
+
+    source: Any
+
+    def __init__(self, base: Any, meta: Any) -> None:
+        super().__init__((edge_of(base),), (meta,))
+        self.source = base._meta
+
+    @classmethod
+    def over(cls, edge: Edge, source: Any, meta: Any) -> AsStridedBackward0:
+        """Return such a node for a base that is known by its edge and meta alone."""
+        made = cls.__new__(cls)
+        Node.__init__(made, (edge,), (meta,))
+        made.source = source
+        return made
+
+    def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
+        (grad,) = grads
+        if grad is None:
+            return (None,)
+        return (grad._embed(self.metas[0].layout, self.source.layout),)
+
+
+class CopySlices(Node):
+    """History of a base after one of its views was written by `node`.
+
+    The gradient of the part that was written goes through the node, that of the rest passes by.
+    """
+
+    __slots__ = ("layout", "node")
+
+    node: Node | None
+
+    def __init__(self, base: Any, layout: Layout, node: Node) -> None:
+        super().__init__((edge_of(base), *node.edges[1:]), (base._meta,))
+        self.layout = layout
+        self.node = node
+
+    def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
+        node = self.node
+        if node is None:
+            raise freed(self)
+        (grad,) = grads
+        if grad is None:
+            return (None,) * len(self.edges)
+        base = self.metas[0].layout
+        written = grad._part(self.layout, base)
+        inner = node.apply((written,), wanted)
+        first = None
+        if self.edges[0] is not None and (wanted is None or wanted[0]):
+            first = grad._scatter(inner[0], self.layout, base)
+        return (first, *inner[1:])
+
+    def release(self) -> None:
+        if self.node is not None:
+            self.node.release()
+            self.node = None
+
+
+def make_view(tensor: Any, meta: Any, creation: str) -> Any:
+    """Return a tensor over `tensor`'s storage under another layout, in its family.
+
+    Its grad_fn is the caller's to set.
+    """
+    made = handed.wrap(tensor._storage, meta)
+    made._counter = counter = tensor._family()
+    made._inference = tensor._inference
+    above = tensor._view
+    if above is None:
+        made._view = ViewInfo(tensor, creation, counter.version)
+    else:
+        if creation == DEFAULT:
+            creation = above.creation
+        made._view = ViewInfo(above.base, creation, counter.version)
+    return made

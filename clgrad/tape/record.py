@@ -1,0 +1,342 @@
+"""Op nodes: what is kept of a recorded op, and how its gradients are computed from that.
+
+Everything that depends only on the op and the kinds of its operands is worked out once, in a
+`Plan` and for each set of operands that need a gradient in a `Rule`; a node then holds little more
+than its edges and its saved tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clgrad.errors import AutogradError
+from clgrad.ops.registry import Op, derived
+from clgrad.ops.signature import Signature, reduced_dims
+from clgrad.tape.handed import handed
+from clgrad.tape.node import Edge, Grads, Node, next_sequence
+from clgrad.tape.saved import SavedTensor, freed, save, save_old, save_result
+
+_new = object.__new__
+
+
+class Plan:
+    """One op on operands of known kinds.
+
+    Attributes:
+        op, static: what is done.
+        kinds: for each operand its `Meta`, or the type of a Python number.
+        signature: what the graph records; None for views and composites.
+        metas: of the outputs.
+        rules: by mask of the operands that need a gradient (bit k for operand k).
+        node: the class of its nodes, or None if gradients stop here.
+    """
+
+    __slots__ = ("kinds", "metas", "node", "op", "rules", "signature", "static")
+
+    def __init__(
+        self,
+        op: Op,
+        kinds: tuple[Any, ...],
+        static: tuple[Any, ...],
+        signature: Signature | None,
+        metas: tuple[Any, ...],
+    ) -> None:
+        self.op = op
+        self.kinds = kinds
+        self.static = static
+        self.signature = signature
+        self.metas = metas
+        self.rules: dict[int, Rule] = {}
+        self.node = node_class(op) if any(m.dtype.is_floating_point for m in metas) else None
+
+    def rule(self, mask: int) -> Rule:
+        """Return what to save and compute when the operands in `mask` need a gradient."""
+        found = self.rules.get(mask)
+        if found is None:
+            found = self.rules[mask] = Rule(self, mask)
+        return found
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The static parameters by name."""
+        op = self.op
+        names = [p for p, _ in op.params if p not in op.numeric]
+        return dict(zip(names, self.static, strict=True))
+
+
+_classes: dict[Op, type[OpNode]] = {}
+
+
+def node_class(op: Op) -> type[OpNode]:
+    """Return the class of `op`'s nodes; its name is what `grad_fn` shows."""
+    found = _classes.get(op)
+    if found is None:
+        found = _classes.setdefault(op, type(op.node_name, (OpNode,), {"__slots__": ()}))
+    return found
+
+
+class Rule:
+    """What a node saves, and how each gradient is made of it.
+
+    Attributes:
+        operands: positions of the tensor operands to save.
+        result: whether the result is saved, after them.
+        names: of what is saved, in that order; for errors and `_saved_…`.
+        formulas: (operand, derived op or None for the gradient itself, where in the environment
+            its operands are); the environment is [g, n, saved…, numbers…].
+        missing: inputs that need a gradient for which the op has no derivative.
+        restored: reductions: shape in which the gradient broadcasts against the input.
+        count: reductions: how many elements were folded into one.
+    """
+
+    __slots__ = ("count", "formulas", "missing", "names", "operands", "restored", "result")
+
+    def __init__(self, plan: Plan, mask: int) -> None:
+        op = plan.op
+        numeric = [p for p, _ in op.params if p in op.numeric]
+        names = (*op.inputs, *numeric)
+        needed = [k for k in range(len(op.inputs)) if mask >> k & 1]
+        self.restored: tuple[int, ...] | None = None
+        self.count = 0
+        if plan.signature is not None and plan.signature.fold is not None:
+            self.count = plan.signature.fold.count
+            (x,) = plan.kinds
+            dims = reduced_dims(op.name, plan.params["dim"], x.ndim)
+            self.restored = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+        recipes: list[tuple[int, Op | None, tuple[str, ...]]] = []
+        used: set[str] = set()
+        self.missing: list[str] = []
+        if op.backward is not None:
+            used.update(op.saves)
+        else:
+            for k in needed:
+                formula = op.derivatives.get(op.inputs[k])
+                if formula is None:
+                    self.missing.append(op.inputs[k])
+                elif formula.op == "name" and formula.value == "g":
+                    recipes.append((k, None, ("g",)))
+                else:
+                    made, sources = derived(op, op.inputs[k])
+                    recipes.append((k, made, sources))
+                    used.update(sources)
+        is_tensor = [not isinstance(kind, type) for kind in plan.kinds]
+        self.operands = tuple(k for k, n in enumerate(names) if n in used and is_tensor[k])
+        self.result = "y" in used
+        self.names = (*(names[k] for k in self.operands), *(("y",) if self.result else ()))
+        numbers = [n for n, tensor in zip(names, is_tensor, strict=True) if not tensor]
+        place = {n: i for i, n in enumerate(("g", "n", *self.names, *numbers))}
+        self.formulas = tuple((k, made, tuple(place[s] for s in src)) for k, made, src in recipes)
+
+
+class OpNode(Node):
+    """Node of an op in the table.
+
+    Attributes:
+        plan, rule: see there.
+        saved: the saved tensors that `rule` names; None once released.
+        numbers: the Python numbers among the operands.
+    """
+
+    __slots__ = ("numbers", "plan", "rule", "saved")
+
+    plan: Plan
+    rule: Rule
+    saved: tuple[SavedTensor, ...] | None
+    numbers: tuple[Any, ...]
+
+    def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
+        edges, rule, plan = self.edges, self.rule, self.plan
+        g: Any
+        if len(grads) == 1:
+            g = grads[0]
+            if g is None:
+                return (None,) * len(edges)
+        else:
+            g = tuple(grads)
+        saved = self.saved
+        if saved is None:
+            raise freed(self)
+        unpacked = [one.unpack(self, name) for one, name in zip(saved, rule.names, strict=True)]
+        op = plan.op
+        if op.backward is not None:
+            made = op.backward(Context(self, unpacked, wanted), g)
+            return made if len(made) == len(edges) else tuple(made) + (None,) * len(edges)
+        if rule.missing:
+            raise AutogradError(
+                f"{op.name}: the derivative for {' and '.join(rule.missing)} is not implemented. "
+                f"Expected an op with a derivative on the way to a leaf. Hint: detach() its input "
+                "if no gradient should flow there."
+            )
+        results: list[Any] = [None] * len(edges)
+        if rule.restored is not None:
+            g = g.reshape(rule.restored)
+            if rule.result:
+                unpacked[-1] = unpacked[-1].reshape(rule.restored)
+        environment = [g, rule.count, *unpacked, *self.numbers]
+        for k, formula, places in rule.formulas:
+            if edges[k] is None or (wanted is not None and not wanted[k]):
+                continue
+            if formula is not None:
+                results[k] = handed.apply(formula, tuple([environment[p] for p in places]))
+            elif rule.restored is not None:
+                results[k] = g.expand(plan.kinds[k].shape)
+            else:
+                results[k] = g
+        return results
+
+    def release(self) -> None:
+        saved = self.saved
+        if saved:
+            self.saved = None
+            for one in saved:
+                one.release()
+
+    def __getattr__(self, attribute: str) -> Any:
+        """Read `_saved_self`, `_saved_other`, `_saved_result`, or any name of the op's record."""
+        if attribute.startswith(("_saved_", "_raw_saved_")):
+            name = attribute.removeprefix("_raw").removeprefix("_saved_")
+            op = self.plan.op
+            inputs = op.inputs
+            alias = {"result": "y", "self": inputs[0] if inputs else "", "exponent": inputs[-1:]}
+            alias["other"] = inputs[1] if len(inputs) > 1 else ""
+            name = name if name in inputs else alias.get(name, name)
+            if name in self.rule.names:
+                if self.saved is None:
+                    raise freed(self)
+                one = self.saved[self.rule.names.index(name)]
+                return one if attribute.startswith("_raw") else one.unpack(self, name)
+            context = Context(self, (), None)
+            if name in context.numbers() or name in self.plan.params:
+                return context.param(name)
+        raise AttributeError(f"{self.name()} has no attribute {attribute!r}")
+
+
+class Context:
+    """What the backward function of a structured op may ask of its node."""
+
+    __slots__ = ("_node", "_unpacked", "_wanted")
+
+    def __init__(self, node: OpNode, unpacked: Sequence[Any], wanted: Sequence[bool] | None):
+        self._node = node
+        self._unpacked = unpacked
+        self._wanted = wanted
+
+    def saved(self, name: str) -> Any:
+        """Return the saved input or, as `y`, the result; a number where one was passed."""
+        names = self._node.rule.names
+        if name in names:
+            return self._unpacked[names.index(name)]
+        return self.numbers()[name]
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the Python numbers among the operands by name."""
+        plan = self._node.plan
+        op = plan.op
+        names = (*op.inputs, *(p for p, _ in op.params if p in op.numeric))
+        numbers = [n for n, k in zip(names, plan.kinds, strict=True) if isinstance(k, type)]
+        return dict(zip(numbers, self._node.numbers, strict=True))
+
+    def param(self, name: str) -> Any:
+        """Return the value of a parameter."""
+        plan = self._node.plan
+        if name in plan.op.numeric:
+            return self.numbers()[name]
+        return plan.params[name]
+
+    def _kind(self, name: str) -> Any:
+        plan = self._node.plan
+        return plan.kinds[plan.op.inputs.index(name)]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an input."""
+        shape: tuple[int, ...] = self._kind(name).shape
+        return shape
+
+    def dtype(self, name: str) -> Any:
+        """Return the dtype of an input."""
+        return self._kind(name).dtype
+
+    def device(self, name: str) -> Any:
+        """Return the device of an input."""
+        return self._kind(name).device
+
+    def layout(self, name: str) -> Any:
+        """Return the layout of an input in its storage."""
+        return self._kind(name).layout
+
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the inputs."""
+        return self._node.plan.op.inputs
+
+    def again(self, layout: Any) -> Any:
+        """Return the layout that this view op makes of another one."""
+        op = self._node.plan.op
+        assert op.layout is not None
+        return op.layout(layout, *self._node.plan.static)
+
+    def output(self, number: int = 0) -> Any:
+        """Return the meta of a result."""
+        return self._node.metas[number]
+
+    def needs(self, name: str) -> bool:
+        """Whether the gradient of this input is asked for."""
+        k = self._node.plan.op.inputs.index(name)
+        return self._node.edges[k] is not None and (self._wanted is None or self._wanted[k])
+
+    def restore(self, tensor: Any, dim: Any, keepdim: bool) -> Any:
+        """Return the result of a reduction, or its gradient, with the reduced dims as size 1."""
+        if keepdim:
+            return tensor
+        (x,) = self._node.plan.kinds
+        dims = reduced_dims(self._node.plan.op.name, dim, x.ndim)
+        return tensor.reshape(tuple(1 if d in dims else n for d, n in enumerate(x.shape)))
+
+
+def record(
+    plan: Plan,
+    operands: Sequence[Any],
+    numbers: tuple[Any, ...],
+    edges: list[Edge | None],
+    old: bool = False,
+) -> tuple[OpNode, Rule]:
+    """Return a new node that has saved its inputs; results are saved by `save_results`.
+
+    Args:
+        operands: tensors and numbers, as in `plan.kinds`.
+        edges: of each input.
+        old: whether the op is about to overwrite operand 0.
+    """
+    mask = 0
+    for k, edge in enumerate(edges):
+        if edge is not None:
+            mask |= 1 << k
+    rule = plan.rules.get(mask) or plan.rule(mask)
+    node: OpNode = _new(plan.node)  # type: ignore[arg-type]  # callers have tested for None
+    node.edges = tuple(edges)
+    node.metas = plan.metas
+    node.hooks = None
+    node.plan = plan
+    node.rule = rule
+    node.numbers = numbers
+    count = len(edges)
+    if old:
+        node.saved = tuple(
+            [
+                (save_old if k == 0 else save)(operands[k], edges[k] if k < count else None)
+                for k in rule.operands
+            ]
+        )
+    else:
+        node.saved = tuple(
+            [save(operands[k], edges[k] if k < count else None) for k in rule.operands]
+        )
+    node.seq = next_sequence()
+    return node, rule
+
+
+def save_results(node: OpNode, rule: Rule, result: Any, view: Callable[[], Any] | None) -> None:
+    """Let the node save its result, once the result has its history."""
+    if rule.result:
+        assert node.saved is not None
+        node.saved = (*node.saved, save_result(result, 0, view))

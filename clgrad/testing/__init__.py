@@ -1,0 +1,1 @@
+"""Tools for testing clgrad and programs that use it."""

@@ -1,0 +1,263 @@
+"""In-place ops: the checks, the write, and the history after it; beside `dispatch`.
+
+The order is PyTorch's: may it be written, edges, saves, overlap, write and count, rebase history,
+save the result. An error before the write changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from clgrad import dispatch
+from clgrad.dispatch import NUMBERS
+from clgrad.dtypes import DType
+from clgrad.errors import AutogradError, DTypeError, ShapeError
+from clgrad.layout import relation
+from clgrad.ops.meta import fresh_meta, meta_of
+from clgrad.ops.registry import OPS, Op
+from clgrad.ops.signature import Signature, signature, write_signature
+from clgrad.tape.grad_mode import mode
+from clgrad.tape.inplace import check_inplace, edge_of, rebase, requires_grad_of
+from clgrad.tape.node import Edge, Node
+from clgrad.tape.record import record, save_results
+from clgrad.tensor import Tensor
+
+_CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
+_TORCH_NAMES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
+    "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
+    "bool": "Bool", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
+
+
+def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Tensor:
+    """Compute the pointwise `op` and write the result over its operand 0, which is returned.
+
+    Raises:
+        AutogradError: the target may not be written now (a leaf, a forbidden view).
+        ShapeError: operands broadcast to more than the target's shape.
+        DTypeError: the result cannot be cast to the target's dtype.
+    """
+    target = operands[0]
+    edges = _edges(target, [None if type(o) in NUMBERS else o for o in operands[: len(op.inputs)]])
+    kinds = tuple([type(o) if type(o) in NUMBERS else o._meta for o in operands])
+    plan = dispatch._plans.get((op, kinds, static, None))
+    if plan is None:
+        plan = dispatch.make_plan(op, kinds, static, None)
+    made = plan.signature
+    assert made is not None
+    meta = target._meta
+    if made.space != meta.shape:
+        raise ShapeError(
+            f"{op.name}_: output with shape {list(meta.shape)} doesn't match the broadcast shape "
+            f"{list(made.space)}. Expected the other operands to broadcast to the target. "
+            f"Hint: {op.name} without the underscore makes a new tensor."
+        )
+    check_cast(f"{op.name}_", made.meta.dtype, meta.dtype)
+    numbers = tuple([o for o in operands if type(o) in NUMBERS])
+    node: Any = None
+    rule: Any = None
+    if edges is not None and plan.node is not None:
+        node, rule = record(plan, operands, numbers, edges, old=True)
+        node.metas = (meta,)
+    others = [o for o in operands if type(o) not in NUMBERS]
+    check_overlap(f"{op.name}_", target, others)
+    write(f"{op.name}_", target, made, [o._storage.value for o in others], numbers)
+    if node is not None:
+        view = rebase(target, node)
+        if rule.result:
+            save_results(node, rule, target, view)
+    return target
+
+
+def _edges(target: Tensor, inputs: Sequence[Tensor | None]) -> list[Edge | None] | None:
+    """Return the edges of an in-place op if it is to be recorded, after the leaf and view rules."""
+    if target._inference and not mode.inference and mode.grad:
+        raise AutogradError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. "
+            "Hint: clone() it first."
+        )
+    if not mode.grad or not any(t is not None and requires_grad_of(t) for t in inputs):
+        return None
+    check_inplace(target)
+    return [None if t is None else edge_of(t) for t in inputs]
+
+
+def check_cast(op: str, result: DType, target: DType) -> None:
+    """Raise `DTypeError` where writing would drop a category (float into integer, …)."""
+    if _CATEGORY[result.kind] > _CATEGORY[target.kind]:
+        raise DTypeError(
+            f"{op}: result type {_TORCH_NAMES[result.name]} can't be cast to the desired output "
+            f"type {_TORCH_NAMES[target.name]}. Expected a result no wider in kind than the "
+            f"target's {target.name}. Hint: cast the target with .to(clgrad.{result.name}) first."
+        )
+
+
+def check_overlap(op: str, target: Tensor, operands: Sequence[Tensor]) -> None:
+    """Raise `AutogradError` if elements of the target coincide, or an operand overlaps it partly.
+
+    As in PyTorch, partial overlap is seen between dense layouts only; elsewhere the write reads
+    old values throughout, whatever the overlap.
+    """
+    layout = target._meta.layout
+    if layout.has_overlap:
+        raise AutogradError(
+            f"{op}: unsupported operation: more than one element of the written-to tensor refers "
+            f"to a single memory location, shape {list(layout.shape)}, strides "
+            f"{list(layout.strides)}. Hint: clone() the tensor before the operation."
+        )
+    for other in operands:
+        if other is target or other._storage is not target._storage:
+            continue
+        read = other._meta.layout
+        if read is layout or not (_dense(layout) and _dense(read)):
+            continue
+        if relation(layout, read) == "overlapping":
+            raise AutogradError(
+                f"{op}: unsupported operation: some elements of the input tensor and the "
+                "written-to tensor refer to a single memory location. Hint: clone() the input "
+                "before the operation."
+            )
+
+
+def _dense(layout: Any) -> bool:
+    low, high = layout.span
+    return bool(high - low == layout.numel)
+
+
+def write(
+    name: str, target: Tensor, source: Signature, values: Sequence[Any], numbers: tuple[Any, ...]
+) -> None:
+    """Record what `source` computes as the new elements of `target`, and count the write."""
+    storage = target._storage
+    value = storage.value
+    if target._meta.numel:
+        base = fresh_meta(value.dtype, (value.numel,), target._meta.device)
+        made = write_signature(base, target._meta.layout, source)
+        if made.kind == "map":
+            new = dispatch.backend.record(made, tuple(values), numbers)
+        else:
+            new = dispatch.backend.write(made, value, tuple(values), numbers)
+        storage.replace(new)
+    if not target._inference:
+        target._family().bump(name)
+
+
+# ---- ops that only write ------------------------------------------------------------------------
+
+
+class OverwriteNode(Node):
+    """Node of an op that replaces every element: no gradient for the old ones."""
+
+    __slots__ = ()
+
+    def apply(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> Sequence[Any]:
+        (g,) = grads
+        if g is None:
+            return (None,) * len(self.edges)
+        return (
+            None if self.edges[0] is None else g._zeros(self.metas[0].shape),
+            *([g] if len(self.edges) > 1 else []),
+        )
+
+
+class CopyBackwards(OverwriteNode):
+    """Node of `copy_`."""
+
+    __slots__ = ()
+
+
+class FillBackward0(OverwriteNode):
+    """Node of `fill_` with a number."""
+
+    __slots__ = ()
+
+
+class FillBackward1(OverwriteNode):
+    """Node of `fill_` with a tensor of one element."""
+
+    __slots__ = ()
+
+
+class ZeroBackward0(OverwriteNode):
+    """Node of `zero_`."""
+
+    __slots__ = ()
+
+
+def copy_(
+    target: Tensor, source: Tensor, non_blocking: bool = False, node: type[Node] = CopyBackwards
+) -> Tensor:
+    """Write `source`, broadcast and cast, over `target`, and return it.
+
+    Raises:
+        ShapeError: `source` does not broadcast to the target's shape.
+        AutogradError: the target may not be written now.
+    """
+    source = dispatch.operand("copy_", source)
+    if type(source) in NUMBERS:
+        return fill_(target, source)
+    meta = target._meta
+    if source._meta.device != meta.device:
+        source = source.to(meta.device)
+    edges = _edges(target, (target, source))
+    read = source._meta
+    if read.shape != meta.shape:
+        try:
+            wide = read.layout.broadcast_to(meta.shape)
+        except ShapeError as error:
+            raise ShapeError(
+                f"copy_: The size of the source {list(read.shape)} does not broadcast to the "
+                f"target's {list(meta.shape)}. ({error})"
+            ) from None
+        read = meta_of(read.dtype, wide, read.device)
+    made = None if edges is None or meta.dtype.kind != "f" else node(edges, (meta,))
+    check_overlap("copy_", target, (source,))
+    write("copy_", target, signature(OPS["copy"], (read,), ()), (source._storage.value,), ())
+    if made is not None:
+        rebase(target, made)
+    return target
+
+
+def fill_(target: Tensor, value: Any) -> Tensor:
+    """Write one number, or a tensor of one element, over `target`, and return it."""
+    value = dispatch.operand("fill_", value)
+    if type(value) not in NUMBERS:
+        if value.ndim:
+            raise ShapeError(
+                "fill_: only supports 0-dimension value tensor but got tensor with "
+                f"{value.ndim} dimensions. Hint: use copy_()."
+            )
+        return copy_(target, value, node=FillBackward1)
+    return _fill("fill_", target, value, FillBackward0)
+
+
+def zero_(target: Tensor) -> Tensor:
+    """Write zeros over `target`, and return it."""
+    return _fill("zero_", target, 0, ZeroBackward0)
+
+
+def _fill(name: str, target: Tensor, value: float, node: type[Node]) -> Tensor:
+    full = OPS["full"]
+    meta = target._meta
+    number = bool(value) if meta.dtype.kind == "b" else value
+    source = signature(full, (type(number),), (meta.shape, meta.dtype), meta.device)
+    return overwrite(name, target, source, (number,), node)
+
+
+def overwrite(
+    name: str,
+    target: Tensor,
+    source: Signature,
+    numbers: tuple[Any, ...],
+    node: type[Node] = FillBackward0,
+) -> Tensor:
+    """Write what a creation op makes over `target`, and return it."""
+    edges = _edges(target, (target,))
+    made = None if edges is None else node(edges, (target._meta,))
+    check_overlap(name, target, ())
+    write(name, target, source, (), numbers)
+    if made is not None:
+        rebase(target, made)
+    return target

@@ -158,6 +158,16 @@ def get() -> Config:
     return _current
 
 
+def changed() -> dict[str, Any]:
+    """Return the settings that differ from the defaults, by name."""
+    current, default = get(), Config()
+    return {
+        entry.name: getattr(current, entry.name)
+        for entry in fields(Config)
+        if getattr(current, entry.name) != getattr(default, entry.name)
+    }
+
+
 @contextmanager
 def override(**values: Any) -> Iterator[Config]:
     """Replace single settings for the duration of a `with` block, in all threads.

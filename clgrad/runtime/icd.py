@@ -86,12 +86,17 @@ def find_intel() -> Path | None:
     return None
 
 
-def _loads(library: str) -> bool:
+def load_error(library: str) -> str | None:
+    """Return what the dynamic linker says against `library`, or None if it loads."""
     try:
         ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return str(error)
+    return None
+
+
+def _loads(library: str) -> bool:
+    return load_error(library) is None
 
 
 def _missing(present: list[IcdFile]) -> list[IcdFile]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clgrad import dtypes
-from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad import dtypes, expr
+from clgrad.codegen.matmul import Epilogue, ExtraOperand, MatmulProblem, lower_matmul
 from clgrad.codegen.spec import Lowered
 
 FLOATS = [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16]
@@ -138,8 +138,8 @@ def matrices(rng, dtype, *shapes):
 
 
 SHAPES = [
-    (1, 1, 1), (33, 65, 17), (7, 1, 5), (1, 40, 1), (1, 9, 70), (70, 9, 1), (3, 2, 2), (5, 0, 6),
-    (12, 16, 32), (13, 31, 33), (64, 64, 64), (8, 100, 10), (100, 300, 257), (25, 17, 7),
+    (1, 1, 1), (33, 65, 17), (7, 1, 5), (1, 40, 1), (1, 9, 70), (70, 9, 1), (5, 0, 6), (12, 16, 32),
+    (8, 100, 10), (100, 300, 257),
 ]  # fmt: skip
 """(m, k, n)"""
 
@@ -162,12 +162,22 @@ def test_shapes_in_all_transpositions(device, flavour, shape):
 def test_dtypes(device, flavour, dtype):
     need(device, dtype)
     rng = np.random.default_rng(2)
-    a, b, bt = matrices(rng, dtype, (37, 66), (66, 29), (29, 66))
     traits = flavour_traits(device, flavour)
+    a, b, bt = matrices(rng, dtype, (14, 70), (70, 140), (9, 70))
     check(device, a, b, dtype, traits)
-    check(device, a, bt.T, dtype, traits, (a, bt))
-    wide_a, wide_b = matrices(rng, dtype, (14, 70), (70, 140))
-    check(device, wide_a, wide_b, dtype, traits)
+    if flavour == "own":  # packed, and by inner products; the GPU kernel is the same one
+        check(device, a, bt.T, dtype, traits, (a, bt))
+        check(device, a[:, ::2], b[:70:2, ::2], dtype, traits, (a, b))
+
+
+def test_vectors_through_functions(device):
+    """Where pointers to unaligned vectors do not work, vloadN and vstoreN take their place."""
+    rng = np.random.default_rng(12)
+    traits = replace(device.traits, unaligned_vectors=False)
+    for dtype in (dtypes.float32, dtypes.bfloat16):
+        a, b, bt = matrices(rng, dtype, (30, 40), (40, 50), (50, 40))
+        check(device, a, b, dtype, traits)
+        check(device, a, bt.T, dtype, traits, (a, bt))
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -289,3 +299,65 @@ def test_sixteen_bit_results_are_rounded_once(device, flavour):
     assert np.isnan(
         valued(multiply(device, nan, b, dtypes.bfloat16, traits), dtypes.bfloat16)
     ).all()
+
+
+def leaf(name, dtype):
+    return expr.name(name, dtype)
+
+
+def epilogue_of(text, leaves, compute=dtypes.float32):
+    """Return the typed expression of a formula over these leaves."""
+    env = {name: leaf(name, dtype) for name, dtype in leaves.items()}
+    return expr.typed(expr.parse(text, set(leaves)), env, compute)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize(
+    "shape", [(20, 33, 40), (6, 90, 7), (1, 20, 33), (33, 20, 1), (3, 5000, 4)], ids=str
+)
+def test_epilogue_reads_bias_and_residual(device, flavour, shape):
+    m, k, n = shape
+    rng = np.random.default_rng(10)
+    traits = flavour_traits(device, flavour)
+    if k > 1000:
+        traits = replace(traits, compute_units=64)
+    dtype = dtypes.float32
+    a, b, bt, bias, residual = matrices(rng, dtype, (m, k), (k, n), (n, k), (n + 3,), (n, m))
+    formula = epilogue_of(
+        "(acc + x0 if acc + x0 > 0 else 0.25 * (acc + x0)) - x1",
+        {"acc": dtype, "x0": dtype, "x1": dtype},
+    )
+    # the residual is a transposed view, the bias starts three elements in
+    extras = (ExtraOperand(dtype, (0, 1)), ExtraOperand(dtype, (1, m)))
+    for y, base in ((b, b), (bt.T, bt)):
+        problem = MatmulProblem(
+            m, n, k, (), strides_of(a, ()), strides_of(y, ()), dtype, dtype, dtype,
+            Epilogue(formula, extras),
+        )  # fmt: skip
+        arrays = {("a",): a, ("b",): base, ("extra", 0): bias, ("extra", 1): residual}
+        offsets = {("a_offset",): 0, ("b_offset",): 0}
+        offsets |= {("extra_offset", 0): 3, ("extra_offset", 1): 0}
+        got = run(
+            device, lower_matmul(problem, traits), arrays, offsets, np.empty((m, n), np.float32)
+        )
+        total = a.astype(np.float64) @ y.astype(np.float64) + bias[3:]
+        want = np.where(total > 0, total, 0.25 * total) - residual.T
+        assert np.allclose(got, want, rtol=1e-5, atol=1e-4)
+
+
+def test_epilogue_in_batches_with_sixteen_bit_operands(device):
+    rng = np.random.default_rng(11)
+    half = dtypes.float16
+    a, b, scale = matrices(rng, half, (2, 3, 9, 20), (3, 20, 24), (3, 1, 1))
+    formula = epilogue_of("acc * x0", {"acc": dtypes.float32, "x0": half})
+    for flavour in FLAVOURS:
+        problem = MatmulProblem(
+            9, 24, 20, (2, 3), strides_of(a, (2, 3)), strides_of(b, (2, 3)), half, half, half,
+            Epilogue(formula, (ExtraOperand(half, (0, 1, 0, 0)),)),
+        )  # fmt: skip
+        arrays = {("a",): a, ("b",): b, ("extra", 0): scale}
+        offsets = {("a_offset",): 0, ("b_offset",): 0, ("extra_offset", 0): 0}
+        lowered = lower_matmul(problem, flavour_traits(device, flavour))
+        got = run(device, lowered, arrays, offsets, np.empty((2, 3, 9, 24), np.float16))
+        want = (a.astype(np.float64) @ b.astype(np.float64)) * scale
+        assert np.allclose(got, want, rtol=2e-3, atol=1e-3)

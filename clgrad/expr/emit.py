@@ -284,8 +284,7 @@ def cast(site: Site, args: Sequence[Text]) -> Text:
     (x,) = args
     source, target = site.operand, site.result
     if target is bool_:
-        zero = Text("0", scalar=True) if source.is_integral else literal(0.0, source.compute, 1)
-        return compare("!=")(site, [x, Text(zero.code, scalar=True)])
+        return compare("!=")(site, [x, literal(0, source.compute, site.width)])
     text = _to_register(site, x, source.compute, target.compute)
     if target.compute is not target and source is not target:
         # Bytes and bools are exact in every 16-bit float.

@@ -133,6 +133,7 @@ static T cg_trigamma(T x)
     T s = C(3.14159265358979324) / cg_sin((x - rint(x)) * C(3.14159265358979324));
     y = x < C(0.5) ? s * s - y : y;
     y = ((x <= T(0)) & (floor(x) == x)) ? T(INFINITY) : y;
-    return x == T(INFINITY) ? T(0) : y;
+    y = x == T(INFINITY) ? T(0) : y;
+    return x == T(-INFINITY) ? T(NAN) : y;
 }
 """

@@ -167,7 +167,8 @@ def shift_right(a: Array, b: Array) -> Array:
     bits = 8 * a.dtype.itemsize
     inside = (b >= 0) & (b < bits)
     shifted = np.right_shift(a, np.where(inside, b, bits - 1).astype(a.dtype))
-    return np.where(inside, shifted, np.where(a < 0, -1, 0)).astype(a.dtype)
+    none = np.zeros_like(a)
+    return np.where(inside, shifted, np.where(a < 0, ~none, none))
 
 
 def predicate(fn: Host, of_integer: bool) -> Host:

@@ -352,12 +352,15 @@ class LoopText:
         new = [e for e in table if e not in known]
         row_width = width if spec.lanes == "kept" else 1
         row_lines, row_values = self.values(new, row_width)
-        row = list(row_lines)
-        for expr, value in zip(new, row_values, strict=True):
+        row = []
+        for expr in new:
             assert expr.dtype is not None
-            row.append(
-                f"const {vector_type(expr.dtype.register, row_width)} {table[expr].value} = {value};"
-            )
+            row.append(f"{vector_type(expr.dtype.register, row_width)} {table[expr].value};")
+        if new:
+            # a block of its own: a later pass may load the same operand under the same name
+            values = zip(new, row_values, strict=True)
+            body = [*row_lines, *(f"{table[expr].value} = {value};" for expr, value in values)]
+            row += ["{", *(f"    {line}" for line in body), "}"]
         row_store: list[str] = []
         if at_row:
             lines, results = self.values([s.expr for _, s in at_row], row_width)

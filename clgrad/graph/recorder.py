@@ -147,9 +147,9 @@ class Recorder:
                 return
             self.batch = Batch(self)
             values = [r() for r in batch.outs]
-            live = tuple(
-                [DEAD if v is None else HELD if v.held else SAVED for v in values]
-            )
+            # run op by op, a result has no storage yet when it is flushed, and is no recipe
+            saved = HELD if config.get().eager else SAVED
+            live = tuple([DEAD if v is None else HELD if v.held else saved for v in values])
             handles = [r() for r in batch.leaf_handles]
             infos = tuple(
                 [  # fmt: skip

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from clgrad import config
@@ -18,7 +19,8 @@ from clgrad.errors import DeviceError
 from clgrad.runtime import cache
 
 if TYPE_CHECKING:
-    from clgrad.runtime.device import BringUp, Device
+    from clgrad.runtime.device import Device
+    from clgrad.traits import DeviceTraits
 
 # A ranking by measurement, where two runtimes drive the same CPU: transcendental functions in
 # scalar code are 5 to 100 times slower on PoCL 3, and its builds take 3 times as long.
@@ -49,13 +51,6 @@ class Excluded:
 
 _lock = threading.RLock()
 _found: tuple[list[Device], list[Excluded]] | None = None
-_bring_up: BringUp | None = None
-
-
-def register_bring_up(bring_up: BringUp) -> None:
-    """Set who finds out the traits of a device at its first use; `clgrad.bringup` does."""
-    global _bring_up
-    _bring_up = bring_up
 
 
 def devices() -> list[Device]:
@@ -169,17 +164,19 @@ def _enumerate() -> tuple[list[Device], list[Excluded]]:
             usable.append(cl_device)
         seen.update(here)
     usable.sort(key=lambda entry: _rank(entry, kind_of(entry)))
-    # late binding: who brings devices up may register after they were listed
-    found = [Device(index, entry, _bring_up_now) for index, entry in enumerate(usable)]
+    found = [Device(index, entry, _bring_up) for index, entry in enumerate(usable)]
     return found, left_out
 
 
-def _bring_up_now(target: Device) -> Any:
-    if _bring_up is None:
-        from clgrad.runtime.device import queried_traits
+def _bring_up(target: Device) -> DeviceTraits:
+    """Have a device probed by the floor above, at its first use.
 
-        return queried_traits(target.cl_device)
-    return _bring_up(target)
+    By name, because imports go down only: this is the one thing that the runtime asks of a floor
+    above it. Were it registered from there instead, a device used before that floor is imported
+    would have other traits than afterwards.
+    """
+    traits: DeviceTraits = import_module("clgrad.bringup").bring_up(target)
+    return traits
 
 
 def _reject(cl_device: Any) -> str | None:

@@ -31,6 +31,10 @@ _SCALAR_CHARS = {
 }  # fmt: skip
 
 
+COLUMN_VECTORS = 4
+"""Vectors that one item of a column reduction folds side by side: 256 bytes of a row."""
+
+
 def leaves_of(exprs: Iterable[Expr]) -> list[Expr]:
     """Return the distinct leaves (names) of some expressions, in order of first use."""
     seen: set[Expr] = set()
@@ -307,9 +311,21 @@ class LoopText:
             }
         shared |= {"split": spec.split, "group": spec.group}
         if spec.lanes == "kept":
-            widths = [spec.width, 1] if spec.width > 1 else [1]
-            return shared | {"bodies": [{"width": w, "phases": self._phases(w)} for w in widths]}
+            return shared | {"bodies": self._column_bodies()}
         return shared | {"phases": self._phases(spec.width)}
+
+    def _column_bodies(self) -> list[dict[str, Any]]:
+        """Return the bodies for several vectors side by side, for one vector, for one column."""
+        width = self.spec.width
+        scalar = {"width": 1, "many": 1, "phases": self._phases(1)}
+        if width == 1:
+            return [scalar]
+        phases = self._phases(width)
+        bodies = [{"width": width, "many": 1, "phases": phases}, scalar]
+        # values hoisted out of the loops would be needed once per vector
+        if len(phases) == 1 and not phases[0]["row"]:
+            bodies.insert(0, {"width": width, "many": COLUMN_VECTORS, "phases": phases})
+        return bodies
 
     def _hint(self) -> str:
         if self.spec.width == 1 or not self.traits.is_cpu:

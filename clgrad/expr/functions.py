@@ -121,7 +121,7 @@ _add(
     "remainder", "a b", emit.helper("remainder"), host.remainder,
     "g", "-g * floor_divide(a, b)", cost=8,
 )  # fmt: skip
-_add("fmod", "a b", emit.by_kind(floats=emit.builtin("fmod"), integers=emit.helper("fmod")),
+_add("fmod", "a b", emit.helper("fmod"),
      np.fmod, "g", "-g * trunc_divide(a, b)", cost=8)  # fmt: skip
 
 # ---- rounding ---------------------------------------------------------------------------------

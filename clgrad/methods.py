@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from clgrad import autograd, creation, dtypes, host, indexing, writing
+from clgrad import autograd, creation, dtypes, host, indexing, random, writing
 from clgrad.calls import function, inplace
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import DType, as_dtype
@@ -216,6 +216,8 @@ def _install_all() -> None:
     _install("where", lambda x, condition, other: function(OPS["where"])(condition, x, other))
     for name in "copy_ fill_ zero_".split():
         _install(name, getattr(writing, name))
+    for name in "uniform_ normal_".split():
+        _install(name, getattr(random, name))
     _install("new_zeros", _new(creation.zeros))
     _install("new_ones", _new(creation.ones))
     _install("new_empty", _new(creation.empty))

@@ -1,20 +1,31 @@
 """Differentiation: `backward`, `grad`, custom functions, and checks of gradients."""
 
+from clgrad.autograd import graph
 from clgrad.autograd.backward import backward, grad
+from clgrad.autograd.function import Function, once_differentiable
+from clgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from clgrad.tape.grad_mode import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )
 
 __all__ = [
+    "Function",
+    "GradcheckError",
     "backward",
     "enable_grad",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "no_grad",
+    "once_differentiable",
     "set_grad_enabled",
 ]

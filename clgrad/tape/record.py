@@ -177,12 +177,16 @@ class OpNode(Node):
         for k, formula, places in rule.formulas:
             if edges[k] is None or (wanted is not None and not wanted[k]):
                 continue
-            if formula is not None:
-                results[k] = handed.apply(formula, tuple([environment[p] for p in places]))
-            elif rule.restored is not None:
-                results[k] = g.expand(plan.kinds[k].shape)
-            else:
-                results[k] = g
+            if formula is None:
+                result = g
+            elif places:
+                result = handed.apply(formula, tuple([environment[p] for p in places]))
+            else:  # a constant
+                assert formula.formula is not None
+                result = g._ones(g.shape) * formula.formula.number
+            if rule.restored is not None and result.shape != plan.kinds[k].shape:
+                result = result.expand(plan.kinds[k].shape)
+            results[k] = result
         return results
 
     def release(self) -> None:

@@ -25,11 +25,12 @@ Hooks = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
 class _HookStack(threading.local):
     def __init__(self) -> None:
-        self.stack: list[Hooks | str] = []
+        self.stack: list[Hooks] = []
+        self.forbidden: str | None = None
 
 
 pack_hooks = _HookStack()
-"""This thread's stack of (pack, unpack); a string instead forbids saving, with that message."""
+"""This thread's stack of (pack, unpack), and why pushing onto it is forbidden, if it is."""
 
 
 class Switch:
@@ -199,8 +200,6 @@ def save_result(tensor: Any, output: int, view: Any = None) -> SavedTensor:
 
 def _pack(saved: SavedTensor, tensor: Any) -> SavedTensor:
     top = pack_hooks.stack[-1]
-    if isinstance(top, str):
-        raise AutogradError(top)
     twin = handed.wrap(tensor._storage, tensor._meta)
     twin._counter = tensor._counter
     stack, pack_hooks.stack = pack_hooks.stack, []  # what the hook itself saves is left alone

@@ -1,0 +1,218 @@
+"""clgrad: PyTorch's autograd on any OpenCL device.
+
+    import clgrad
+    x = clgrad.tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+
+Importing it finds no device and compiles nothing; the first tensor does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clgrad import autograd, dispatch, errors, methods
+from clgrad import random as random
+from clgrad.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from clgrad.calls import function as _function
+from clgrad.creation import (
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    from_numpy,
+    full,
+    full_like,
+    get_default_device,
+    ones,
+    ones_like,
+    set_default_device,
+    set_default_dtype,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from clgrad.creation import resolve_device as device
+from clgrad.dtypes import (
+    DType,
+    bfloat16,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote_types,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from clgrad.dtypes import DType as dtype
+from clgrad.dtypes import bool_ as bool
+from clgrad.dtypes import float16 as half
+from clgrad.dtypes import float32 as float
+from clgrad.dtypes import float64 as double
+from clgrad.dtypes import int16 as short
+from clgrad.dtypes import int32 as int
+from clgrad.dtypes import int64 as long
+from clgrad.errors import (
+    AutogradError,
+    ClgradError,
+    ClgradIndexError,
+    ClgradTypeError,
+    ClgradValueError,
+    ClgradWarning,
+    CompileError,
+    DeviceError,
+    DTypeError,
+    ExecutionError,
+    FormulaError,
+    GraphFreedError,
+    OutOfMemoryError,
+    ShapeError,
+    VersionError,
+)
+from clgrad.functional.joining import cat, concat, concatenate, stack
+from clgrad.functional.products import bmm, matmul, mm
+from clgrad.functional.shaping import (
+    as_strided,
+    broadcast_to,
+    chunk,
+    clone,
+    diagonal,
+    flatten,
+    moveaxis,
+    movedim,
+    narrow,
+    permute,
+    reshape,
+    select,
+    split,
+    squeeze,
+    swapaxes,
+    swapdims,
+    t,
+    transpose,
+    unbind,
+    unflatten,
+    unsqueeze,
+)
+from clgrad.generator import Generator, default_generator
+from clgrad.ops.registry import OPS as _OPS
+from clgrad.ops.registry import Op
+from clgrad.ops.registry import pointwise as _declare
+from clgrad.random import initial_seed, manual_seed, rand, rand_like, randn, randn_like, seed
+from clgrad.tensor import Size, Tensor
+
+_BY_HAND = frozenset(("to", "copy", "full", "arange", "clone", "rand", "randn", "mm", "bmm"))
+
+__version__ = "0.1.0"
+
+
+def _install() -> list[str]:
+    """Enter the function of each op of the table under its name."""
+    made = []
+    for op in list(_OPS.values()):
+        name = op.name.strip("_")
+        if op.kind in ("view", "creation") or op.name in _BY_HAND or op.name[0] == "_":
+            continue
+        globals()[name] = _function(op)
+        made.append(name)
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing"):
+        import importlib
+
+        return importlib.import_module(f"clgrad.{name}")
+    raise AttributeError(f"module 'clgrad' has no attribute {name!r}")
+
+
+def devices() -> list[Any]:
+    """Return every usable device, best first."""
+    from clgrad.runtime import discovery
+
+    return list(discovery.devices())
+
+
+def synchronize(device: Any = None) -> None:
+    """Enqueue what is pending and wait for it."""
+    dispatch.backend.synchronize(device)
+
+
+def flush(device: Any = None) -> None:
+    """Enqueue what is pending, without waiting."""
+    dispatch.backend.flush(device)
+
+
+def is_tensor(value: Any) -> Any:
+    """Return whether `value` is a tensor."""
+    return isinstance(value, Tensor)
+
+
+def numel(x: Tensor) -> Any:
+    """Return the number of elements."""
+    return x.numel()
+
+
+def result_type(a: Any, b: Any) -> DType:
+    """Return the dtype in which an op of these two computes."""
+    from clgrad.dtypes import of_number
+    from clgrad.dtypes import result_type as rule
+
+    def operand(v: Any) -> tuple[DType, str]:
+        if isinstance(v, Tensor):
+            return v.dtype, "dim" if v.ndim else "zero"
+        return of_number(v), "number"
+
+    return rule([operand(a), operand(b)])
+
+
+def pointwise(name: str, inputs: str, formula: str, **options: Any) -> Any:
+    """Declare an op of your own by formulas, and return the function that computes it.
+
+    Args:
+        name: its name, which must be new.
+        inputs: names of the operands, then after `*` numeric parameters with their defaults.
+        formula: value of one element.
+        options: `d<input>="..."` for derivatives, and what `ops.registry.pointwise` takes.
+
+    Example:
+        >>> swish = clgrad.pointwise("swish2", "x", "x / (1 + exp(-x))",
+        ...     dx="g * (y + (1 - y) / (1 + exp(-x)))")
+    """
+    return _function(_declare(name, inputs, formula, **options))
+
+
+_from_table = _install()
+
+__all__ = [
+    "AutogradError", "ClgradError", "ClgradIndexError", "ClgradTypeError", "ClgradValueError",
+    "ClgradWarning", "CompileError", "DType", "DTypeError", "DeviceError", "ExecutionError",
+    "FormulaError", "Generator", "GraphFreedError", "Op", "OutOfMemoryError", "ShapeError", "Size",
+    "Tensor", "VersionError", "arange", "as_strided", "as_tensor", "autograd", "bfloat16", "bmm",
+    "bool", "broadcast_to", "cat", "chunk", "clone", "concat", "concatenate", "default_generator",
+    "device", "devices", "diagonal", "double", "dtype", "empty", "empty_like", "enable_grad",
+    "errors", "flatten", "float", "float16", "float32", "float64", "flush", "from_numpy", "full",
+    "full_like", "get_default_device", "get_default_dtype", "half", "inference_mode",
+    "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_tensor", "long", "manual_seed", "matmul", "methods", "mm",
+    "moveaxis", "movedim", "narrow", "no_grad", "numel", "ones", "ones_like", "permute",
+    "pointwise", "promote_types", "rand", "rand_like", "randn", "randn_like", "random", "reshape",
+    "result_type", "seed", "select", "set_default_device", "set_default_dtype", "set_grad_enabled",
+    "short", "split", "squeeze", "stack", "swapaxes", "swapdims", "synchronize", "t", "tensor",
+    "transpose", "uint16", "uint32", "uint64", "uint8", "unbind", "unflatten", "unsqueeze",
+    "zeros", "zeros_like",
+]  # fmt: skip
+__all__ += _from_table

@@ -335,7 +335,9 @@ def _lower_tiles(form: _Form, traits: DeviceTraits) -> Lowered:
     panels = tuning.ceil_div(form.n, tile.columns * tile.width)
     row_tiles = tuning.ceil_div(form.m, tile.rows)
     cut = _cut(form, panels * row_tiles * form.batches, temporaries, traits)
-    tiles = tuning.strip_tiles(form.m, form.n, cut.length, form.batches * cut.parts, tile, traits)
+    tiles = tuning.strip_tiles(
+        form.m, form.n, cut.length, form.batches * cut.parts, tile, form.acc.itemsize, traits
+    )
     spec = TileSpec(
         form.a.dtype, form.b.dtype, cut.out, form.acc, tile.rows, tile.columns, tile.width,
         a_access, b_access, len(form.batch), cut.parts > 1, cut.epilogue,
@@ -361,7 +363,9 @@ def _lower_dots(form: _Form, traits: DeviceTraits) -> Lowered:
     row_tiles = tuning.ceil_div(form.m, tile.rows)
     cut = _cut(form, panels * row_tiles * form.batches, temporaries, traits)
     strip = replace(tile, width=1)
-    tiles = tuning.strip_tiles(form.m, form.n, cut.length, form.batches * cut.parts, strip, traits)
+    tiles = tuning.strip_tiles(
+        form.m, form.n, cut.length, form.batches * cut.parts, strip, form.acc.itemsize, traits
+    )
     spec = DotSpec(
         form.a.dtype, form.b.dtype, cut.out, form.acc, tile.rows, tile.columns, tile.width,
         len(form.batch), cut.parts > 1, cut.epilogue,
@@ -400,8 +404,9 @@ def _lower_groups(form: _Form, traits: DeviceTraits) -> Lowered:
         (*form.a.pointer, *form.b.pointer, cut.target,
          *_ints(form.m, form.n, form.k, form.a.first, form.a.second, form.b.first, form.b.second),
          *cut.args, *form.batch_args(cut.operands(form)), *cut.extra_args),
-        (across * slab.breadth, down * slab.height, form.batches * cut.parts),
-        (slab.breadth, slab.height, 1),
+        # all groups in one dimension: some devices take no more than 65535 in the others
+        (across * down * form.batches * cut.parts * slab.breadth, slab.height),
+        (slab.breadth, slab.height),
     )  # fmt: skip
     return Lowered(tuple(temporaries), (main, *_merge(form, cut, traits)))
 

@@ -16,6 +16,8 @@ _LATENCY = 8
 """Independent multiply-adds in flight that keep two units of four cycles busy."""
 _ITEM_FLOPS = 1 << 16
 """Least work of a work-item that is worth starting one."""
+_STRIP_BYTES = 1 << 20
+"""Rows of A that one strip reads: half of a common second-level cache."""
 _PART_K = 512
 """Least depth of a part when k is cut."""
 
@@ -134,15 +136,22 @@ def dot_wins(m: int, n: int, k: int, batch: int) -> bool:
     return batch * m * n * k <= 1 << 19 or ((m < 64 or n < 32) and k >= 128)
 
 
-def strip_tiles(m: int, n: int, k: int, batch: int, tile: Tile, traits: DeviceTraits) -> int:
-    """Return how many row tiles one work-item walks down: long, yet enough items for all units."""
+def strip_tiles(
+    m: int, n: int, k: int, batch: int, tile: Tile, itemsize: int, traits: DeviceTraits
+) -> int:
+    """Return how many row tiles one work-item walks down.
+
+    Long, so that a panel of B stays in the near cache; yet enough items for all units, and rows of
+    A that stay in the next cache while the items of all panels read them.
+    """
     row_tiles = ceil_div(m, tile.rows)
     panels = ceil_div(n, tile.columns * tile.width) * batch
     flops = 2 * max(k, 1) * tile.rows * tile.columns * tile.width
     wanted = ceil_div(8 * traits.compute_units, panels)
     affordable = max(1, row_tiles * flops // _ITEM_FLOPS)
     strips = max(1, min(row_tiles, wanted, affordable))
-    return ceil_div(row_tiles, strips)
+    resident = max(4, _STRIP_BYTES // (tile.rows * max(k, 1) * itemsize))
+    return min(ceil_div(row_tiles, strips), resident)
 
 
 def k_parts(items: int, k: int, traits: DeviceTraits) -> int:

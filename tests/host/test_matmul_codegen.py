@@ -238,7 +238,7 @@ def test_tiles_keep_their_limits(m, n, k, batch, name):
         dot = tuning.dot_tile(m, n, k, batch, itemsize, traits)
         assert dot.rows <= m
         assert dot.columns <= n
-        strip = tuning.strip_tiles(m, n, k, batch, tile, traits)
+        strip = tuning.strip_tiles(m, n, k, batch, tile, itemsize, traits)
         assert 1 <= strip <= tuning.ceil_div(m, tile.rows)
         slab = tuning.slab(m, n, itemsize, traits)
         assert slab.rows * slab.tile_k % slab.breadth == 0

@@ -105,11 +105,15 @@ class Kernel:
     @property
     def max_work_group(self) -> int:
         """The largest work-group with which this kernel can run on its device."""
-        return int(
-            self._fetch().get_work_group_info(
-                cl.kernel_work_group_info.WORK_GROUP_SIZE, self.device.cl_device
-            )
-        )
+        return self._info(cl.kernel_work_group_info.WORK_GROUP_SIZE)
+
+    @property
+    def local_bytes(self) -> int:
+        """Bytes of local memory that a work-group of this kernel takes."""
+        return self._info(cl.kernel_work_group_info.LOCAL_MEM_SIZE)
+
+    def _info(self, query: cl.kernel_work_group_info) -> int:
+        return int(self._fetch().get_work_group_info(query, self.device.cl_device))
 
     def _fetch(self) -> Any:
         """Return the `cl.Kernel` of this thread; it holds its arguments, so it is not shared."""

@@ -161,8 +161,18 @@ class Program:
             raise BuildError(self, [name], describe(error)) from error
 
     def kernel(self, source: KernelSource) -> Kernel:
-        """Return a kernel of this program; raises as `fetch`."""
-        return Kernel(self.device, source, self)
+        """Return a kernel of this program.
+
+        Raises:
+            BuildError: as `fetch`, or the kernel takes more local memory than the device has,
+                which some drivers find out at the launch by ending the process.
+        """
+        kernel = Kernel(self.device, source, self)
+        available = int(self.device.cl_device.local_mem_size)
+        if kernel.local_bytes > available:
+            cause = f"it takes {kernel.local_bytes} bytes of local memory of {available}"
+            raise BuildError(self, [source.name], cause)
+        return kernel
 
     def binary(self) -> bytes | None:
         """Return the binary, or None where the driver gives none."""

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from clgrad.codegen.source import KernelSource
-from clgrad.errors import ClgradTypeError, ClgradValueError, DeviceError, OutOfMemoryError
+from clgrad.errors import (
+    ClgradTypeError,
+    ClgradValueError,
+    CompileError,
+    DeviceError,
+    OutOfMemoryError,
+)
 from clgrad.runtime.profile import counters
 
 AXPY = KernelSource(
@@ -221,6 +227,60 @@ def test_exhausted_memory_is_told_and_survived(device: Any) -> None:
 def test_more_than_the_device_has_is_told(device: Any) -> None:
     with pytest.raises(OutOfMemoryError, match="driver refused it"):
         device.allocate(1 << 50)
+
+
+def _driver_says(code: str) -> Exception:
+    """Return the error that a driver gives with this status."""
+    import pyopencl as cl
+
+    record = cl._cl._ErrorRecord("test", getattr(cl.status_code, code), "clEnqueueNDRangeKernel")
+    kind = cl.MemoryError if "RESOURCES" in code or "MEM" in code else cl.RuntimeError
+    return kind(record)
+
+
+@pytest.fixture
+def flaky(device: Any) -> Any:
+    """A kernel of its own, and a list of errors to give at the next launches."""
+    from clgrad.runtime.launch import Kernel
+
+    (kernel,) = device.kernels([AXPY])
+    twin = Kernel(device, AXPY, kernel.program)
+    errors: list[Exception] = []
+    enqueue = twin._enqueue
+
+    def fail_first(*args: Any) -> Any:
+        if errors:
+            raise errors.pop(0)
+        return enqueue(*args)
+
+    twin._enqueue = fail_first
+    return twin, errors
+
+
+@pytest.mark.parametrize("code", ["MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES"])
+def test_a_launch_without_memory_is_tried_again(device: Any, flaky: Any, code: str) -> None:
+    kernel, errors = flaky
+    x = np.ones(16, np.float32)
+    source, target = _upload(device, x), _upload(device, x)
+    del [device.allocate(1 << 12) for _ in range(3)][:]
+    errors.append(_driver_says(code))
+    kernel((source, target, 16, 2.0), (16,))
+    assert (_download(device, target, x) == 3).all()
+    stats = device.pool.stats()
+    assert stats["reserved.current"] == stats["allocated.current"], "the cache was given back"
+    errors.extend([_driver_says(code), _driver_says(code)])
+    with pytest.raises(OutOfMemoryError, match=f"launching cg_test_axpy .*{code}"):
+        kernel((source, target, 16, 2.0), (16,))
+    kernel((source, target, 16, 2.0), (16,))
+    assert (_download(device, target, x) == 5).all()
+
+
+def test_a_driver_that_compiles_at_launch_may_fail_there(device: Any, flaky: Any) -> None:
+    kernel, errors = flaky
+    buffer = device.allocate(64)
+    errors.append(_driver_says("BUILD_PROGRAM_FAILURE"))
+    with pytest.raises(CompileError, match=r"did not build cg_test_axpy: .*BUILD_PROGRAM_FAILURE"):
+        kernel((buffer, buffer, 1, 1.0), (1,))
 
 
 def test_memory_of_the_outside_can_be_used(device: Any) -> None:

@@ -170,6 +170,35 @@ def test_a_bad_kernel_is_named_and_leaves_the_others(device: Any, folder: Path) 
     assert [_value(device, kernel) for kernel in kernels] == [2, 4]
 
 
+def test_a_name_that_only_linking_misses_is_a_build_failure(device: Any, folder: Path) -> None:
+    name = "cg_test_link"
+    text = (
+        "float cg_test_nowhere(float);\n"
+        f"__kernel void {name}(__global float *y) {{ y[0] = cg_test_nowhere(y[0]); }}\n"
+    )
+    with pytest.raises(CompileError, match=f"did not build {name}"):
+        ProgramCache(device).get([KernelSource(name, text, args=("buffer",))])
+
+
+def test_more_local_memory_than_there_is_is_a_build_failure(device: Any, folder: Path) -> None:
+    size = device.traits.local_bytes // 4 + 1
+    name = "cg_test_local"
+    text = f"""\
+__kernel void {name}(__global float *y) {{
+    __local float part[{size}];
+    part[get_local_id(0)] = y[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    y[get_global_id(0)] = part[{size - 1}];
+}}
+"""
+    greedy = KernelSource(name, text, args=("buffer",))
+    programs = ProgramCache(device)
+    with pytest.raises(CompileError, match=f"did not build {name}: it takes .* local memory"):
+        programs.get([_source(1, "beside"), greedy])
+    assert _value(device, programs.get([_source(1, "beside")])[0]) == 2
+    assert programs.attempt([greedy]) == [None]
+
+
 def test_attempts_keep_nothing(device: Any, folder: Path) -> None:
     programs = ProgramCache(device)
     with config.override(cache_dir=folder / "new"):

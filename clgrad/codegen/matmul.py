@@ -3,11 +3,12 @@
 The problem is first brought to a small form (batch dimensions folded, a single column turned into
 a single row), then a variant is chosen:
 
-    CPU   tile     register tiles; B is packed into panels where that pays or where its columns
-                   are not adjacent, A only where packing saves conversions
-          dot      inner products, for a transposed B that is not worth packing
-    GPU   group    local-memory tiles
-    any   merge    second pass, where k is cut into parts because the result is small
+    CPU   tile         register tiles; B is packed into panels where that pays or where its columns
+                       are not adjacent, A only where packing saves conversions
+          dot          inner products, for a transposed B that is not worth packing
+    GPU   group        local-memory tiles
+    any   tile, dot    where the canary of local-memory products fails (`traits.disabled`)
+          merge        second pass, where k is cut into parts because the result is small
 
 Every sum is made in a fixed order. Results do not depend on scheduling, only on sizes, strides and
 traits. Register tiles and their cost model are in `matmul_tuning`, kernels in `matmul_specs`.
@@ -425,7 +426,7 @@ def lower_matmul(problem: MatmulProblem, traits: DeviceTraits) -> Lowered:
     if problem.m == 0 or problem.n == 0 or prod(problem.batch) == 0:
         return Lowered((), ())
     form = _small_form(problem)
-    if not traits.is_cpu:
+    if not traits.is_cpu and "matmul" not in traits.disabled:
         return _lower_groups(form, traits)
     along_k = form.a.second == 1 and form.b.first == 1 and (form.b.second != 1 or form.n == 1)
     if along_k and tuning.dot_wins(form.m, form.n, form.k, form.batches):

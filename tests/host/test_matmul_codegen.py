@@ -174,6 +174,8 @@ def test_choice_of_variants():
     assert kinds(problem(1, 10**6, 1)) == [DotSpec, MergeSpec]
     assert kinds(problem(1024, 1024, 1024), GPU) == [GroupSpec]
     assert kinds(problem(4, 10**6, 4), GPU) == [GroupSpec, MergeSpec]
+    distrusted = replace(GPU, disabled=("matmul",))
+    assert kinds(problem(512, 512, 512), distrusted) == [TileSpec]
 
 
 def test_batch_over_one_matrix_becomes_rows():

@@ -352,5 +352,7 @@ def _float_literal(value: float, dtype: DType) -> Text:
     if dtype.itemsize == 8:
         return Text(repr(value), sign, scalar=True)
     # The shortest decimal that reads back as the same float32.
-    digits = str(np.float32(value))
+    single = np.float32(value)
+    plain = 1e-5 <= abs(value) < 1e9 or value == 0
+    digits = np.format_float_positional(single, trim="0") if plain else str(single)
     return Text(digits + "f", sign, scalar=True)

@@ -58,6 +58,8 @@ def _fractional_power(values: list[Number]) -> bool:
 def _computed(op: str, values: list[Number]) -> Expr | None:
     if all(isinstance(v, int) for v in values):
         a, b = values[0], values[-1]
+        if _depends_on_dtype(op, int(a), int(b)):
+            return None
         if op in ("add", "sub", "mul", "neg"):
             exact = {"add": a + b, "sub": a - b, "mul": a * b, "neg": -a}[op]
             return const(exact) if abs(exact) < _BIGGEST else None
@@ -69,6 +71,13 @@ def _computed(op: str, values: list[Number]) -> Expr | None:
         result = TABLE[op].numpy(*[np.asarray(v) for v in values])
     value = np.asarray(result).item()
     return const(value) if isinstance(value, bool | int | float) else None
+
+
+def _depends_on_dtype(op: str, a: int, b: int) -> bool:
+    """Whether two whole numbers give one result as integers and another one as floats."""
+    if op in ("floor_divide", "trunc_divide", "remainder", "fmod"):
+        return b == 0 or a < 0 or b < 0  # infinities, and zeros with a sign
+    return (op == "mul" and a * b == 0 and a + b < 0) or (op == "neg" and a == 0)
 
 
 def _is(node: Expr, value: float) -> bool:

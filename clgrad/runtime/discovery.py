@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # scalar code are 5 to 100 times slower on PoCL 3, and its builds take 3 times as long.
 _CPU_ORDER = ("Intel(R) OpenCL", "Portable Computing Language")
 _KIND_ORDER = {"gpu": 0, "accelerator": 1, "cpu": 2}
+
+_RETRY = 3600.0  # seconds after which a device that failed is tried again
 
 _TRIAL = """\
 __kernel void cg_trial(__global int *y, const int x) {
@@ -240,7 +243,8 @@ def _rank(cl_device: Any, kind: str) -> tuple[Any, ...]:
 def _trial(cl_device: Any) -> str | None:
     """Return why a device does not compile and run the simplest kernel, or None.
 
-    The verdict is kept on disk by driver. While a driver is tried, a mark stands there, so that a
+    The verdict is kept on disk by driver, a bad one for an hour only: it may be the machine's
+    state that was to blame. While a driver is tried, a mark stands there, so that a
     compiler that takes the whole process down is left out the next time.
     """
     from clgrad.runtime.device import driver_key
@@ -251,17 +255,25 @@ def _trial(cl_device: Any) -> str | None:
         verdict = disk.load_json("drivers", key)
         if isinstance(verdict, dict):
             process = verdict.get("trying")
-            if process is None:
-                return str(verdict["reason"]) if verdict.get("reason") else None
-            if not cache.is_alive(process):
+            reason = verdict.get("reason")
+            if process is None and not reason:
+                return None
+            if reason and time.time() - float(verdict.get("time", 0)) < _RETRY:
+                return str(reason)
+            if process is not None and not cache.is_alive(process):
                 return (
                     "its compiler ended the process that tried it first. "
                     "Hint: `clgrad cache clear` lets it be tried again"
                 )
         disk.store_json("drivers", key, {"trying": os.getpid()})
-    reason = _run_trial(cl_device)
+    try:
+        reason = _run_trial(cl_device)
+    except BaseException:  # an interrupt, say, is nothing against the driver
+        if disk is not None:
+            disk.drop("drivers", key)
+        raise
     if disk is not None:
-        disk.store_json("drivers", key, {"reason": reason})
+        disk.store_json("drivers", key, {"reason": reason, "time": time.time()})
     return reason
 
 

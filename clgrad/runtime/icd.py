@@ -23,6 +23,7 @@ from clgrad.codegen.source import digest
 SYSTEM_VENDORS = Path("/etc/OpenCL/vendors")
 _INTEL = "libintelocl.so"
 _NVIDIA = "libnvidia-opencl.so.1"
+_FOLDER = "clgrad-icd-"  # how the names of private folders begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +132,11 @@ def _write(files: list[IcdFile]) -> Path:
     not write over one another's.
     """
     content = digest(*(part for file in files for part in (file.name, file.library)))
-    bases = [Path(tempfile.gettempdir()) / f"clgrad-icd-{content}"]
+    name = f"{_FOLDER}{content}"
+    bases = [Path(tempfile.gettempdir()) / name]
     settings = config.get()
     if not settings.no_cache:
-        bases.insert(0, settings.cache_dir / "icd" / content)
+        bases.insert(0, settings.cache_dir / "icd" / name)
     failure: OSError | None = None
     for folder in bases:
         try:
@@ -165,7 +167,8 @@ def prepare() -> Search:
     if _search is not None:
         return _search
     chosen = config.foreign("OCL_ICD_VENDORS")
-    if chosen is not None:
+    # What a parent process set for itself is no choice of the user's, and may be gone by now.
+    if chosen is not None and not Path(chosen).name.startswith(_FOLDER):
         path = Path(chosen)
         files = _read_folder(path, "OCL_ICD_VENDORS:") if path.is_dir() else []
         _search = Search(chosen, "user", tuple(files))

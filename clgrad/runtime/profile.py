@@ -6,6 +6,7 @@ less than the lock's time in the launch path.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -65,7 +66,7 @@ class LaunchTime:
         return (self.ended - self.started) * 1e-9
 
 
-def read_events(events: list[tuple[str, Any]]) -> list[LaunchTime]:
+def read_events(events: Iterable[tuple[str, Any]]) -> list[LaunchTime]:
     """Return the times of finished launches, `events` being (kernel name, cl.Event) pairs."""
     times = []
     for name, event in events:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,13 @@ def test_a_machine_without_opencl_is_told_what_to_type(tmp_path: Path) -> None:
     assert "pip install 'clgrad[cpu]'" in text
 
 
-def test_a_driver_whose_compiler_died_is_left_out(tmp_path: Path, any_device: Any) -> None:
+def test_a_driver_whose_compiler_died_is_left_out(
+    tmp_path: Path, any_device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from clgrad.runtime.device import driver_key
+
+    def interrupt(cl_device: Any) -> str | None:
+        raise KeyboardInterrupt
 
     cl_device = any_device.cl_device
     with config.override(cache_dir=tmp_path, no_cache=False):
@@ -133,10 +139,19 @@ def test_a_driver_whose_compiler_died_is_left_out(tmp_path: Path, any_device: An
         disk = discovery.cache.disk()
         assert disk is not None
         key = f"trial-{driver_key(cl_device)}"
-        assert disk.load_json("drivers", key) == {"reason": None}
+        assert disk.load_json("drivers", key)["reason"] is None
+        disk.store_json("drivers", key, {"reason": "it is ill", "time": time.time()})
+        assert discovery._trial(cl_device) == "it is ill"
+        disk.store_json("drivers", key, {"reason": "it was ill", "time": time.time() - 1e5})
+        assert discovery._trial(cl_device) is None
         disk.store_json("drivers", key, {"trying": 2**22 + 1})
         reason = discovery._trial(cl_device)
         assert reason is not None
         assert "ended the process" in reason
+        disk.drop("drivers", key)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(discovery, "_run_trial", interrupt)
+            discovery._trial(cl_device)
+        assert disk.load("drivers", key) is None
         disk.store_json("drivers", key, {"trying": os.getpid()})
         assert discovery._trial(cl_device) is None, "another process that still runs is no death"

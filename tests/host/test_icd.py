@@ -61,6 +61,17 @@ def test_what_pip_installed_is_found_beside_the_systems(
     assert icd.prepare() is search
 
 
+def test_what_a_parent_process_set_is_found_anew(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(icd, "find_intel", lambda: Path("/lib/libintelocl.so"))
+    monkeypatch.setenv("OCL_ICD_VENDORS", "/gone/clgrad-icd-0123456789ab")
+    search = icd.prepare()
+    assert search.set_by == "clgrad"
+    assert search.vendors is not None
+    assert Path(search.vendors).is_dir()
+
+
 def test_what_the_system_registers_is_not_added(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

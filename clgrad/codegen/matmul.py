@@ -397,7 +397,7 @@ def _lower_groups(form: _Form, traits: DeviceTraits) -> Lowered:
     )
     spec = GroupSpec(
         form.a.dtype, form.b.dtype, cut.out, form.acc, reach >= 1 << 31,
-        slab.rows, slab.columns, slab.height, slab.breadth, slab.tile_k,
+        slab.rows, slab.columns, slab.height, slab.breadth, slab.tile_k, slab.unroll,
         form.a.second == 1, form.b.second == 1, len(form.batch), cut.parts > 1, cut.epilogue,
     )  # fmt: skip
     main = LoweredLaunch(

@@ -277,6 +277,7 @@ class GroupSpec:
     height: int
     breadth: int
     tile_k: int
+    unroll: int
     a_k_adjacent: bool
     b_column_adjacent: bool
     batch_rank: int
@@ -294,7 +295,7 @@ class GroupSpec:
                   *(index,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
             a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
             index="long" if self.wide_index else "int", rows=self.rows, columns=self.columns,
-            height=self.height, breadth=self.breadth, tile_k=self.tile_k,
+            height=self.height, breadth=self.breadth, tile_k=self.tile_k, unroll=self.unroll,
             a_k_adjacent=self.a_k_adjacent, b_column_adjacent=self.b_column_adjacent,
             batch_rank=self.batch_rank, arrays=arrays, split=self.split,
             fused=_fused(self.acc, traits),

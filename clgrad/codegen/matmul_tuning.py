@@ -18,6 +18,9 @@ _ITEM_FLOPS = 1 << 16
 """Least work of a work-item that is worth starting one."""
 _STRIP_BYTES = 1 << 20
 """Rows of A that one strip reads: half of a common second-level cache."""
+_UNROLL = 4
+"""Steps of k written out in local-memory kernels: compiled for sm_90 by clang 15 and ptxas, 4 steps
+take 80 registers and 16 take 254, neither spilling (tiles of 64 by 64 by 16, float32)."""
 _PART_K = 512
 """Least depth of a part when k is cut."""
 
@@ -33,13 +36,14 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """A local-memory tile: sums per work-item, work-items per group, depth."""
+    """A local-memory tile: sums per work-item, work-items per group, depth, steps written out."""
 
     rows: int
     columns: int
     height: int
     breadth: int
     tile_k: int
+    unroll: int
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -181,7 +185,7 @@ def slab(m: int, n: int, itemsize: int, traits: DeviceTraits) -> Slab:
         and local_bytes(rows, columns, side, tile_k, itemsize) > traits.local_bytes
     ):
         tile_k //= 2
-    return Slab(rows, columns, side, side, tile_k)
+    return Slab(rows, columns, side, side, tile_k, min(_UNROLL, tile_k))
 
 
 def local_bytes(rows: int, columns: int, side: int, tile_k: int, itemsize: int) -> int:

@@ -32,6 +32,8 @@ from clgrad.traits import DeviceTraits
 # device is the host's own CPU, the copy soon costs more than the wait for an idle queue (64 KiB:
 # 25 us against 9 us on Intel's CPU runtime).
 _STAGED = {"cpu": 1 << 14, "gpu": 1 << 20, "accelerator": 1 << 20}
+# Of a device's memory, what the pool takes before it gives back what it caches.
+_SHARE = {"cpu": 0.5, "gpu": 0.9, "accelerator": 0.9}
 _STAGED_ENTRIES = 64
 _EVENTS = 1 << 16  # launches whose times are held until someone asks
 Events = deque[tuple[str, Any]]
@@ -116,7 +118,10 @@ class Device:
         self._opened: tuple[Any, Any] | None = None
         self._programs = ProgramCache(self)
         self._staged: deque[tuple[Any, NDArray[Any]]] = deque()
-        self.pool = MemoryPool(self.name, self._create, is_memory_error, self.synchronize)
+        soft_limit = int(int(cl_device.global_mem_size) * _SHARE[self.kind])
+        self.pool = MemoryPool(
+            self.name, self._create, is_memory_error, self.synchronize, soft_limit
+        )
 
     @property
     def id(self) -> str:

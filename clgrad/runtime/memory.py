@@ -54,6 +54,8 @@ class MemoryPool:
         create: returns a driver's buffer of so many bytes, or raises.
         is_memory_error: tells a failure of `create` that freeing memory may cure.
         finish: waits until the device is idle.
+        soft_limit: bytes beyond which cached blocks are given back before new ones are taken. A
+            driver for the host's CPU does not fail when memory runs out, the process is ended.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class MemoryPool:
         create: Callable[[int], Any],
         is_memory_error: Callable[[BaseException], bool],
         finish: Callable[[], None],
+        soft_limit: int | None = None,
     ) -> None:
         self._name = name
         self._create = create
@@ -72,6 +75,7 @@ class MemoryPool:
         self._free: dict[int, list[Block]] = {}
         self._live: dict[int, Block] = {}
         self._give_back = self._returned.append
+        self._soft_limit = soft_limit
         self.limit = config.get().memory_limit
         self._allocated = self._allocated_peak = 0
         self._reserved = self._reserved_peak = 0
@@ -204,6 +208,8 @@ class MemoryPool:
                 raise self.out_of_memory(
                     asked, f"the limit is {format_bytes(self.limit)}, set by CLGRAD_MEMORY_LIMIT"
                 )
+        if self._soft_limit is not None and self._free and self._reserved + size > self._soft_limit:
+            self._trim()
         try:
             handle = self._create(size)
         except Exception as error:

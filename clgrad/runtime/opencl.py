@@ -1,13 +1,14 @@
 """The one place where pyopencl is imported, once the loader has been told where runtimes are.
 
 Everything else in this package takes `cl` from here. Importing this module loads the OpenCL loader
-(about 80 ms); it does not start a runtime.
+(about 80 ms); it does not start a runtime. Programs are built by `raw._Program`, because pyopencl's
+own class adds a cache on disk, an include path, and a warning for each build log that is not empty
+(Intel's never is).
 """
 
 from __future__ import annotations
 
 import re
-import warnings
 
 from clgrad.runtime import icd
 
@@ -16,11 +17,6 @@ SEARCH = icd.prepare()
 
 import pyopencl as cl  # noqa: E402 - the search path must stand before the library is loaded
 from pyopencl import _cl as raw  # noqa: E402 - as above
-
-# A build log that is not empty is no news (Intel's never is), and retrieving a kernel once per
-# thread is what the launch path is made of.
-warnings.filterwarnings("ignore", category=cl.CompilerWarning)
-warnings.filterwarnings("ignore", category=cl.RepeatedKernelRetrieval)
 
 _MEMORY = frozenset(
     {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from clgrad import config
 from clgrad.codegen.source import KernelSource, digest
-from clgrad.errors import CompileError
+from clgrad.errors import ClgradValueError, CompileError
 from clgrad.runtime import cache
 from clgrad.runtime.launch import Kernel
 from clgrad.runtime.opencl import cl, describe, is_memory_error, raw
@@ -226,12 +226,13 @@ class ProgramCache:
 
         Raises:
             CompileError: a kernel does not build; the others of the request do and are kept.
+            ClgradValueError: two kernels have one name.
         """
-        kernels = self._kernels
         try:
-            return [kernels[source.name] for source in sources]
+            return [self._known(source) for source in sources]
         except KeyError:
             pass
+        kernels = self._kernels
         # Before the lock: bring-up takes the two in this order too.
         traits = self._device.traits
         failures: list[BuildError] = []
@@ -243,7 +244,17 @@ class ProgramCache:
                     failures += self._build(missing, options)
         if failures:
             raise failures[0].error() from failures[0]
-        return [kernels[source.name] for source in sources]
+        return [self._known(source) for source in sources]
+
+    def _known(self, source: KernelSource) -> Kernel:
+        """Return the kernel that is in memory; raises `KeyError` where there is none."""
+        kernel = self._kernels[source.name]
+        if kernel.source is not source and kernel.source != source:
+            raise ClgradValueError(
+                f"build: two different kernels are called {source.name}. Expected names that end "
+                "with a digest of all that differs, options included."
+            )
+        return kernel
 
     def attempt(self, sources: Sequence[KernelSource]) -> list[Kernel | None]:
         """Return a kernel for each source that builds, and None for the others.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from clgrad import config
 from clgrad.codegen.source import KernelSource, digest
-from clgrad.errors import ClgradWarning, CompileError
+from clgrad.errors import ClgradValueError, ClgradWarning, CompileError
 from clgrad.runtime import cache
 from clgrad.runtime.profile import counters
 from clgrad.runtime.program import ProgramCache, build_options, program_text
@@ -197,6 +198,15 @@ __kernel void {name}(__global float *y) {{
         programs.get([_source(1, "beside"), greedy])
     assert _value(device, programs.get([_source(1, "beside")])[0]) == 2
     assert programs.attempt([greedy]) == [None]
+
+
+def test_two_kernels_of_one_name_are_refused(device: Any, folder: Path) -> None:
+    programs = ProgramCache(device)
+    source = _source(1)
+    programs.get([source])
+    programs.get([replace(source)])
+    with pytest.raises(ClgradValueError, match=f"two different kernels are called {source.name}"):
+        programs.get([replace(source, options=("-DX=1",))])
 
 
 def test_attempts_keep_nothing(device: Any, folder: Path) -> None:

@@ -151,6 +151,17 @@ def test_the_limit_counts_what_is_reserved() -> None:
     assert driver.used == 2048
 
 
+def test_beyond_the_soft_limit_the_cache_is_given_back(driver: Driver) -> None:
+    pool = MemoryPool("toy", driver.create, is_refusal, driver.finish, soft_limit=4096)
+    del [pool.allocate(1024) for _ in range(3)][:]
+    assert pool.allocate(1024).nbytes == 1024, "what is cached is used"
+    held = pool.allocate(2048)
+    assert pool.stats()["trims"] == 1
+    more = pool.allocate(8192)
+    assert driver.used == 2048 + 8192, "what is needed is given all the same"
+    assert held.nbytes + more.nbytes == driver.used
+
+
 def test_errors_that_are_not_about_memory_pass_through(driver: Driver) -> None:
     def broken(size: int) -> Handle:
         raise ZeroDivisionError

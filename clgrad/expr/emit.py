@@ -131,7 +131,7 @@ def negate(site: Site, args: Sequence[Text]) -> Text:
     """Write `-x`; integers wrap."""
     (x,) = args
     if site.operand.is_floating_point:
-        inner = x.within(UNARY)
+        inner = site.full(x) if x.scalar else x.within(UNARY)
         return Text(f"-({inner})" if inner.startswith("-") else f"-{inner}", UNARY)
     element = site.operand.register
     if site.width == 1:
@@ -188,8 +188,7 @@ def select(site: Site, args: Sequence[Text]) -> Text:
     mask = condition.within(EQUALITY)
     size = 4 if site.operand is bool_ else site.operand.compute.itemsize
     if site.width > 1:
-        if condition.scalar:
-            mask = f"(int{site.width})({condition.code})"
+        mask = f"(int{site.width})({mask})" if condition.scalar else mask
         if size != 4:
             signed = {1: "char", 2: "short", 8: "long"}[size]
             code = mask if condition.scalar else condition.code

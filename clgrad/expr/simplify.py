@@ -97,7 +97,8 @@ def _neg(node: Expr) -> Expr | None:
     if x.op == "neg":
         return x.args[0]
     if node.dtype is None and x.op == "mul" and x.args[0].op == CONST and x.args[0].dtype is None:
-        return call("mul", simplify_node(call("neg", x.args[0])), x.args[1])
+        factor = simplify_node(call("neg", x.args[0]))
+        return call("mul", factor, x.args[1]) if factor.op == CONST else None
     return None
 
 

@@ -16,6 +16,7 @@ from clgrad.expr import (
     Expr,
     call,
     evaluate,
+    free_names,
     helper_source,
     helpers_in,
     load_conversion,
@@ -28,6 +29,7 @@ from clgrad.expr import (
 from clgrad.expr.accuracy import ULP
 from clgrad.expr.emit import vector_type
 from clgrad.expr.functions import TABLE
+from clgrad.expr.node import postorder
 
 Array = Any
 WIDTHS = (1, 4, 16)
@@ -350,20 +352,23 @@ FORMULAS = {
     "gelu": "0.5 * x * (1 + tanh(0.7978845608 * (x + 0.044715 * x ** 3)))",
     "clamped": "where(isnan(x), 0, minimum(maximum(x, -1), w)) if x != w and not (x > 2) else -x",
     "logic": "(x > 0 or w > 0) + (x < w) * (x >= -1) - (not (x == w))",
+    "constants": "exp(-pi) * x + (2 if 1 < 2 else 3) + (3 > 2) + where(True, w, x) - (-pi)",
     "mixed": "float16(x) * w + bfloat16(w) / (1 + abs(x))",
 }
 
 
 @pytest.mark.parametrize("label", FORMULAS)
-@pytest.mark.parametrize("stored", [float32, float16], ids=lambda d: d.name)
+@pytest.mark.parametrize("stored", [float32, float16, float64], ids=lambda d: d.name)
 def test_a_fused_formula_gives_the_bits_of_its_parts(
     device: Any, label: str, stored: DType
 ) -> None:
+    if stored is float64 and not has_float64(device):
+        pytest.skip("the device has no float64")
     rng = np.random.default_rng(7)
     x, w = (rng.normal(size=(2, 512)) * 2).astype(stored.numpy)
     leaves = (("x", stored), ("w", stored))
     env = {p: name(p, d) for p, d in leaves}
-    expr = typed(parse(FORMULAS[label]), env, float32)
+    expr = typed(parse(FORMULAS[label]), env, stored.compute)
     whole = [run(device, [Job(expr, leaves)], [(x, w)], width)[0] for width in WIDTHS]
     assert_same_bits(label, whole[0], whole[1])
     assert_same_bits(label, whole[0], whole[2])
@@ -374,19 +379,17 @@ def test_a_fused_formula_gives_the_bits_of_its_parts(
 
 
 def stepwise(device: Any, expr: Expr, data: dict[str, Array]) -> Array:
-    from clgrad.expr.node import postorder
-
     values: dict[Expr, Array] = {}
     for k, node in enumerate(postorder((expr,))):
-        if not node.args:
-            found = data[str(node.value)] if node.op == "name" else None
-            values[node] = found if found is not None else np.asarray(node.value)
+        if node.op == "name":
+            values[node] = data[str(node.value)]
+        if not node.args or not free_names(node):
             continue
         leaves = []
         arrays = []
         operands = []
         for n, arg in enumerate(node.args):
-            if arg.op == "const":
+            if not free_names(arg):
                 operands.append(arg)
                 continue
             assert arg.dtype is not None

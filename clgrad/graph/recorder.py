@@ -34,24 +34,22 @@ PLANS = 4096
 class Batch:
     """What was recorded since the last flush.
 
-    `key` is the flat identity of the entries: signature ids and operand refs.
+    Attributes:
+        entries: (signature, operand refs, ref of the old value of a write or None); the tuple of
+            them is the identity of the tape.
+        scalars: the numbers of each entry. `outs`: weak handles of the results.
+        leaves, leaf_handles: buffers that are read, and the weak handles of their values.
     """
 
-    __slots__ = (
-        "__weakref__", "bases", "key", "leaf_handles", "leaves", "outs", "recorder", "scalars",
-        "sigs", "sources",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "entries", "leaf_handles", "leaves", "outs", "recorder", "scalars")
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.sigs: list[Signature] = []
-        self.sources: list[tuple[int, ...]] = []
-        self.bases: list[int | None] = []
+        self.entries: list[tuple[Signature, tuple[int, ...], int | None]] = []
         self.scalars: list[tuple[Any, ...]] = []
         self.outs: list[weakref.ref[Value]] = []
         self.leaves: list[Any] = []
         self.leaf_handles: list[weakref.ref[Value]] = []
-        self.key: list[Any] = []
 
 
 class Recorder:
@@ -66,42 +64,34 @@ class Recorder:
     # ---- recording ----------------------------------------------------------------------------
 
     def add(
-        self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...], base: Value | None
+        self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...], based: bool
     ) -> Value:
-        for v in values:
-            if v.tape is not self.batch and v.buffer is None:
-                self._prepare(v)
-        if base is not None and base.tape is not self.batch and base.buffer is None:
-            self._prepare(base)
-        meta = sig.meta
-        value = Value(meta.numel, meta.dtype, self.device)
-        with self.lock:
-            self._append(sig, values, scalars, base, value)
-        return value
-
-    def _append(
-        self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...],
-        base: Value | None, out: Value,
-    ) -> None:  # fmt: skip
-        batch = self.batch
-        refs = tuple([v.index if v.tape is batch else self._leaf(batch, v) for v in values])
-        key = batch.key
-        key.append(sig.id)
-        key.extend(refs)
-        if base is None:
-            batch.bases.append(None)
-        else:
-            ref = base.index if base.tape is batch else self._leaf(batch, base)
-            batch.bases.append(ref)
-            key.append(ref)
-        out.tape = batch
-        out.index = len(batch.sigs)
-        batch.sigs.append(sig)
-        batch.sources.append(refs)
-        batch.scalars.append(scalars)
-        batch.outs.append(weakref.ref(out))
-        if watch.active:
-            watch.recorded(batch, sig)
+        """Append an entry (if `based`, the last value is the old one of a write); returns the handle of its pending result. The hot path."""
+        while True:
+            with self.lock:
+                batch = self.batch
+                refs = []
+                for v in values:
+                    if v.tape is batch:
+                        refs.append(v.index)
+                    elif v.buffer is not None:
+                        refs.append(self._leaf(batch, v))
+                    else:
+                        break
+                else:
+                    old: int | None = None
+                    meta = sig.meta
+                    out = Value(meta.numel, meta.dtype, meta.device, batch, len(batch.entries))
+                    if based:
+                        old = refs.pop()
+                    batch.entries.append((sig, tuple(refs), old))
+                    batch.scalars.append(scalars)
+                    batch.outs.append(_ref(out))
+                    if watch.active:
+                        watch.recorded(batch, sig)
+                    return out
+            # outside the lock: it may wait for the tape of another thread
+            self._prepare(v)
 
     def _leaf(self, batch: Batch, value: Value) -> int:
         """Enter a value that is in memory as a leaf of the batch; return its ref."""
@@ -120,15 +110,22 @@ class Recorder:
         if value.recipe is not None:
             for item in unmade(value):
                 recipe, item.recipe = item.recipe, None
-                for source in recipe.sources:
-                    if source.tape is not self.batch and source.buffer is None:
-                        self._prepare(source)
-                with self.lock:
-                    self._append(recipe.sig, recipe.sources, recipe.scalars, None, item)
+                self._revive(item, recipe)
         elif value.tape is not None and value.tape.recorder is not self:
             realize(value)
         elif value.error is not None:
             raise _failed(value)
+
+    def _revive(self, item: Value, recipe: Recipe) -> None:
+        """Record the op of a recipe again, with the handle that the recipe was left for."""
+        pending = self.add(recipe.sig, recipe.sources, recipe.scalars, False)
+        with self.lock:
+            batch = pending.tape
+            if batch is self.batch:
+                item.tape, item.index = batch, pending.index
+                batch.outs[pending.index] = _ref(item)
+                return
+        item.buffer = realize(pending)  # another thread flushed in between
 
     # ---- flushing -----------------------------------------------------------------------------
 
@@ -141,7 +138,7 @@ class Recorder:
         """
         with self.lock:
             batch = self.batch
-            if not batch.sigs:
+            if not batch.entries:
                 if batch.leaves:
                     self._close(batch)
                 return
@@ -158,7 +155,7 @@ class Recorder:
                     for b, v in zip(batch.leaves, handles, strict=True)
                 ]
             )
-            key = (tuple(batch.key), live, infos)
+            key = (tuple(batch.entries), live, infos)
             plan = self.plans.get(key)
             if plan is None:
                 plan = self._plan(batch, live, infos)
@@ -168,10 +165,7 @@ class Recorder:
             self._run(plan, batch, values, handles)
 
     def _plan(self, batch: Batch, live: tuple[int, ...], infos: tuple[Any, ...]) -> Plan:
-        entries = [
-            Entry(sig, sources, base)
-            for sig, sources, base in zip(batch.sigs, batch.sources, batch.bases, strict=True)
-        ]
+        entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
         dtypes: dict[int, DType] = {}
         for entry in entries:
             for ref, dtype in zip(entry.sources, entry.sig.dtypes, strict=True):
@@ -216,7 +210,7 @@ class Recorder:
             if value is None:
                 value = anonymous.get(ref)
             if value is None:
-                meta = batch.sigs[ref].meta
+                meta = batch.entries[ref][0].meta
                 value = anonymous[ref] = Value(meta.numel, meta.dtype, self.device)
             return value
 
@@ -227,11 +221,11 @@ class Recorder:
             if e in needed:
                 continue
             needed.add(e)
-            stack.extend(r for r in batch.sources[e] if r >= 0 and values[r] is None)
+            stack.extend(r for r in batch.entries[e][1] if r >= 0 and values[r] is None)
         for e in sorted(needed):
-            value_of(e).recipe = Recipe(
-                batch.sigs[e], tuple(value_of(r) for r in batch.sources[e]), batch.scalars[e]
-            )
+            sig, sources, _ = batch.entries[e]
+            operands = tuple(value_of(r) for r in sources)
+            value_of(e).recipe = Recipe(sig, operands, batch.scalars[e])
 
     def _release(self, batch: Batch) -> list[Any]:
         """Take the leaves' buffers from a batch; the executor drops each after its last use."""
@@ -262,6 +256,7 @@ def _keepable(value: Value) -> bool:
 
 _plans: dict[Any, dict[Any, Plan]] = {}
 _local = threading.local()
+_ref = weakref.ref
 _holds = threading.Lock()
 """Guards `Buffer.holds`: tapes of several threads may read one buffer."""
 
@@ -300,8 +295,8 @@ def record(sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...]) 
     if not sig.meta.numel:
         return empty(device, 0, sig.meta.dtype)
     recorder = _recorder(device)
-    value = recorder.add(sig, values, scalars, None)
-    if config.get().eager or len(recorder.batch.sigs) > SOFT_LIMIT:
+    value = recorder.add(sig, values, scalars, False)
+    if config.get().eager or len(recorder.batch.entries) > SOFT_LIMIT:
         _maybe_flush(recorder, sig)
     return value
 
@@ -313,14 +308,16 @@ def write(
     if not all(sig.space):
         return base
     recorder = _recorder(sig.meta.device)
-    value = recorder.add(sig, values, scalars, None if sig.covers else base)
-    if config.get().eager or len(recorder.batch.sigs) > SOFT_LIMIT:
+    if not sig.covers:
+        values = (*values, base)
+    value = recorder.add(sig, values, scalars, not sig.covers)
+    if config.get().eager or len(recorder.batch.entries) > SOFT_LIMIT:
         _maybe_flush(recorder, sig)
     return value
 
 
 def _maybe_flush(recorder: Recorder, sig: Signature) -> None:
-    if config.get().eager or sig.kind != "map" or len(recorder.batch.sigs) > HARD_LIMIT:
+    if config.get().eager or sig.kind != "map" or len(recorder.batch.entries) > HARD_LIMIT:
         recorder.flush()
 
 

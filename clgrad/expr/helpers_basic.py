@@ -311,8 +311,10 @@ static void cg_philox(L i, K seed, K offset, U *word0, U *word1)
     U c2 = U(0), c3 = U(0);
     U k0 = convert_U(seed & 0xffffffffUL), k1 = convert_U(seed >> 32);
     for (int round = 0; round < 10; ++round) {
-        U high0 = mul_hi(c0, U(0xd2511f53u)), low0 = c0 * 0xd2511f53u;
-        U high1 = mul_hi(c2, U(0xcd9e8d57u)), low1 = c2 * 0xcd9e8d57u;
+        // Products by way of ulong: mul_hi is a slow call on some runtimes.
+        K p0 = convert_K(c0) * 0xd2511f53UL, p1 = convert_K(c2) * 0xcd9e8d57UL;
+        U high0 = convert_U(p0 >> 32), low0 = c0 * 0xd2511f53u;
+        U high1 = convert_U(p1 >> 32), low1 = c2 * 0xcd9e8d57u;
         c0 = high1 ^ c1 ^ k0;
         c1 = low1;
         c2 = high0 ^ c3 ^ k1;

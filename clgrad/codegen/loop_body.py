@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
+from clgrad.codegen.loop_title import title
 from clgrad.dtypes import DType
 from clgrad.expr import (
     Expr,
@@ -295,7 +296,7 @@ class LoopText:
         """Return the variables of the template."""
         spec = self.spec
         shared = {
-            "title": spec.title or spec.template,
+            "title": title(spec),
             "parameters": [p for p, _ in self._parameters()],
             "index": self.index,
             "rank": spec.rank,

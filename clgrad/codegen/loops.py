@@ -7,7 +7,7 @@ dim `reduce_columns`; a work-group per row with a tree in local memory `reduce_g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from clgrad.codegen.loop_body import LoopText
 from clgrad.codegen.loop_spec import STRIDED, Access, FoldSpec, Reach, StoreSpec
@@ -33,7 +33,6 @@ class LoopSpec:
         width: elements of one vector; 1 for scalar code.
         split: the first reduced dim is cut into chunks, each a row of its own (partial results).
         index64: 64-bit index arithmetic.
-        title: what the kernel computes, for its header; not part of its identity.
     """
 
     rank: int
@@ -47,7 +46,6 @@ class LoopSpec:
     group: int = 0
     split: bool = False
     index64: bool = False
-    title: str = field(default="", compare=False)
 
     @property
     def kept(self) -> int:

@@ -55,11 +55,14 @@ def helper_source(key: str, width: int) -> str:
 
 
 def helpers_in(code: str) -> tuple[str, ...]:
-    """Return the keys of all helpers that `code` calls, each after those that it calls itself."""
+    """Return the keys of all helpers that `code` calls, each after those that it calls itself.
+
+    Calls of functions whose names have not the form of a key (kernels, say) are not ours.
+    """
     order: dict[str, None] = {}
     # The library is a few levels deep and has no cycles, so recursion is safe here.
     for key in _CALLED.findall(code):
-        for needed in _with_needs(key):
+        for needed in _with_needs(key) if _KEY.fullmatch(key) else ():
             order.setdefault(needed)
     return tuple(order)
 

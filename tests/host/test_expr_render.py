@@ -6,9 +6,33 @@ import re
 
 import pytest
 
-from clgrad.dtypes import ALL, DType, bool_, float32, float64, int8, int32, int64, uint8, uint16
+from clgrad.dtypes import (
+    ALL,
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int32,
+    int64,
+    uint8,
+    uint16,
+)
 from clgrad.errors import DTypeError, FormulaError
-from clgrad.expr import call, const, helper_source, helpers_in, name, parse, render, typed
+from clgrad.expr import (
+    call,
+    const,
+    helper_source,
+    helpers_in,
+    load_conversion,
+    name,
+    parse,
+    render,
+    store_conversion,
+    typed,
+)
 from clgrad.expr.functions import TABLE
 
 
@@ -124,6 +148,14 @@ def test_every_function_of_every_dtype_has_its_helpers(width: int) -> None:
                 )
                 assert text.count("FP_CONTRACT OFF") == 1
                 known.add(key)
+
+
+def test_helpers_are_found_in_conversions_and_kernels() -> None:
+    code = f"__kernel void cg_pointwise_0a1b2c() {{ {store_conversion(bfloat16, 4, 'x')}; }}"
+    assert helpers_in(code) == ("cg_round_bfloat16_float4", "cg_store_bfloat16_float4")
+    assert helpers_in(load_conversion(float16, 1, "x[i]")) == ("cg_load_half_float",)
+    assert load_conversion(bool_, 8, "v") == "convert_int8(v != (uchar)0)"
+    assert load_conversion(float32, 8, "v") == store_conversion(float32, 8, "v") == "v"
 
 
 def test_unknown_helpers_are_errors() -> None:

@@ -7,16 +7,14 @@ error can name the line. It is not the hazard check of deferred execution: value
 
 from __future__ import annotations
 
-import os
-import sys
 import weakref
-from types import CodeType
 from typing import Any
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+from clgrad.graph.position import Position, caller, describe
+
 _KEEP = 4  # writes remembered by a counter; errors are mostly about the last one or two
 
-Position = tuple[CodeType, int]
+__all__ = ["Pin", "Position", "VersionCounter", "caller", "describe"]
 
 
 class Pin:
@@ -67,29 +65,3 @@ class VersionCounter:
             if number > version:
                 return (op, position) if number == version + 1 else ("several ops", position)
         return None
-
-
-def caller() -> Position | None:
-    """Return where, outside of this package, the present call came from; about 0.2 µs.
-
-    A code object and an instruction offset hold no locals alive, which a frame would.
-    """
-    frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_ROOT):
-        back = frame.f_back
-        if back is None:
-            return None
-        frame = back
-    return frame.f_code, frame.f_lasti
-
-
-def describe(position: Position | None) -> str:
-    """Return `file.py:12, in train`, found only now that somebody wants to read it."""
-    if position is None:
-        return "an unknown place"
-    code, instruction = position
-    line = code.co_firstlineno
-    for start, end, number in code.co_lines():
-        if start <= instruction < end and number is not None:
-            line = number
-    return f"{code.co_filename}:{line}, in {code.co_name}"

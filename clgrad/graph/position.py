@@ -1,0 +1,51 @@
+"""Where in the user's program an op was called: noted cheaply, resolved only when shown.
+
+A position is a code object and an instruction in it. That holds no locals alive, which a frame
+would.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from pathlib import Path
+from types import CodeType
+
+Position = tuple[CodeType, int]
+
+_ROOT = str(Path(__file__).absolute().parent.parent) + os.sep
+
+
+def caller() -> Position | None:
+    """Return where, outside of this package, the present call came from; about 0.2 µs."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_ROOT):
+        back = frame.f_back
+        if back is None:
+            return None
+        frame = back
+    return frame.f_code, frame.f_lasti
+
+
+def line_of(position: Position) -> tuple[str, int]:
+    """Return file and line of a position."""
+    code, instruction = position
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= instruction < end and number is not None:
+            line = number
+    return code.co_filename, line
+
+
+def source_of(file: str, line: int) -> str:
+    """Return the text of a line of the program, or an empty one where the file cannot be read."""
+    return linecache.getline(file, line).strip()
+
+
+def describe(position: Position | None) -> str:
+    """Return `file.py:12, in train`, found only now that somebody wants to read it."""
+    if position is None:
+        return "an unknown place"
+    file, line = line_of(position)
+    return f"{file}:{line}, in {position[0].co_name}"

@@ -7,7 +7,12 @@ knows neither a device nor a buffer.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from clgrad.traits import DeviceTraits
+
+_NO_CONTRACT = "#pragma OPENCL FP_CONTRACT OFF\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +43,32 @@ def digest(*parts: str, length: int = 12) -> str:
         hasher.update(len(data).to_bytes(8, "little"))
         hasher.update(data)
     return hasher.hexdigest()[:length]
+
+
+def program_text(sources: Sequence[KernelSource], fp64: bool, fp16: bool) -> str:
+    """Return one program of `sources`: what they all need, each helper once, the kernels.
+
+    Contraction is off before each kernel (a pragma of one must not reach the next): the same
+    expression has to give the same bits in every kernel.
+    """
+    parts = []
+    if fp64:
+        parts.append("#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n")
+    if fp16:
+        parts.append("#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n")
+    parts.append(_NO_CONTRACT)
+    parts.extend(dict.fromkeys(helper for source in sources for helper in source.helpers))
+    for source in sources:
+        parts.append(_NO_CONTRACT)
+        parts.append(source.source)
+    return "\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def build_options(traits: DeviceTraits, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the build options of every kernel on a device, with a kernel's own after them."""
+    options = []
+    if not any(option.startswith("-cl-std=") for option in extra):
+        options.append(f"-cl-std={traits.cl_std}")
+    if traits.correctly_rounded_divide:
+        options.append("-cl-fp32-correctly-rounded-divide-sqrt")
+    return (*options, *extra)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clgrad import config
-from clgrad.codegen.source import KernelSource, digest
+from clgrad.codegen.source import KernelSource, build_options, digest, program_text
 from clgrad.errors import ClgradValueError, CompileError
 from clgrad.runtime import cache
 from clgrad.runtime.launch import Kernel
@@ -31,41 +31,11 @@ if TYPE_CHECKING:
 
 _KEY = 32  # hex digits of keys on disk
 _EXCERPT = 4  # lines shown before and after the first error
-_NO_CONTRACT = "#pragma OPENCL FP_CONTRACT OFF\n"
 # `4:3:57: error: …` and `line 57: error: …`, or as PoCL writes it `error: path.cl:3:57: …`
 _LINE_OF_ERROR = re.compile(
     r"(?:^|:|line )(?P<before>\d+)(?::\d+)?: *(?:fatal )?error|error: *\S+?:(?P<after>\d+):\d+:",
     re.IGNORECASE | re.MULTILINE,
 )
-
-
-def program_text(sources: Sequence[KernelSource], fp64: bool, fp16: bool) -> str:
-    """Return one program of `sources`: what they all need, each helper once, the kernels.
-
-    Contraction is off before each kernel (a pragma of one must not reach the next): the same
-    expression has to give the same bits in every kernel.
-    """
-    parts = []
-    if fp64:
-        parts.append("#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n")
-    if fp16:
-        parts.append("#pragma OPENCL EXTENSION cl_khr_fp16 : enable\n")
-    parts.append(_NO_CONTRACT)
-    parts.extend(dict.fromkeys(helper for source in sources for helper in source.helpers))
-    for source in sources:
-        parts.append(_NO_CONTRACT)
-        parts.append(source.source)
-    return "\n".join(part.rstrip("\n") for part in parts) + "\n"
-
-
-def build_options(traits: DeviceTraits, extra: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the build options of every kernel on a device, with a kernel's own after them."""
-    options = []
-    if not any(option.startswith("-cl-std=") for option in extra):
-        options.append(f"-cl-std={traits.cl_std}")
-    if traits.correctly_rounded_divide:
-        options.append("-cl-fp32-correctly-rounded-divide-sqrt")
-    return (*options, *extra)
 
 
 class BuildError(Exception):

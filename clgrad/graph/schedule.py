@@ -55,6 +55,7 @@ class PlanStep:
         alloc: (ref, bytes) to allocate before. `donate`: (ref made, ref whose buffer it takes).
         copies: (source, target ref, bytes): the old contents that a partial write must keep.
         release: refs whose buffer is not needed afterwards.
+        folds: entries that are folded here, from their operand or from partial results.
     """
 
     launches: list[Launch]
@@ -65,6 +66,7 @@ class PlanStep:
     copies: list[tuple[Ref, Ref, int]] = field(default_factory=list)
     release: list[Ref] = field(default_factory=list)
     scratch: tuple[int, ...] = ()
+    folds: tuple[Ref, ...] = ()
 
 
 @dataclass(slots=True)
@@ -284,6 +286,7 @@ class _Buffers:
                 tuple({*step.reads, *self._bases(step)}),
                 tuple(s.ref for s in step.stores),
                 scratch=step.scratch,
+                folds=tuple(f.entry for f in step.group.folds),
             )
             given: set[Ref] = set()
             for store in step.stores:

@@ -270,7 +270,7 @@ def _pack(
 
 def _cut(form: _Form, items: int, temporaries: list[int], traits: DeviceTraits) -> _Cut:
     """Decide whether to cut k; reserve room for the parts if so."""
-    parts = tuning.k_parts(items, form.k, traits)
+    parts = tuning.k_parts(items, form.m, form.n, form.k, traits)
     length = tuning.part_length(form.k, parts)
     parts = tuning.ceil_div(form.k, length) if parts > 1 else 1
     if parts == 1:

@@ -21,6 +21,8 @@ _STRIP_BYTES = 1 << 20
 _UNROLL = 4
 """Steps of k written out in local-memory kernels: compiled for sm_90 by clang 15 and ptxas, 4 steps
 take 80 registers and 16 take 254, neither spilling (tiles of 64 by 64 by 16, float32)."""
+_LONG_K = 1024
+"""Depth from which a CPU cuts k for its caches' sake."""
 _PART_K = 512
 """Least depth of a part when k is cut."""
 
@@ -134,10 +136,13 @@ def pack_a(n: int, k: int, converts: bool) -> bool:
 def dot_wins(m: int, n: int, k: int, batch: int) -> bool:
     """Return whether inner products beat packing a transposed B.
 
-    They do where a second launch costs more than the product, and where a packed B would be read by
-    few rows (or has few columns) while k is long enough to make up for the trees at its end.
+    They do where a second launch costs more than the product, and where few rows would read the
+    packed B while k is long enough to make up for the trees at the end of each inner product.
     """
-    return batch * m * n * k <= 1 << 19 or ((m < 64 or n < 32) and k >= 128)
+    if n == 1 or batch * m * n * k <= 1 << 18:
+        return True
+    side = min(m, n)
+    return (side < 24 and k >= 32) or (side < 64 and k >= 256)
 
 
 def strip_tiles(
@@ -158,11 +163,20 @@ def strip_tiles(
     return min(ceil_div(row_tiles, strips), resident)
 
 
-def k_parts(items: int, k: int, traits: DeviceTraits) -> int:
-    """Return into how many parts to cut k so that `items` times parts occupy the device."""
-    if items >= traits.compute_units or k < 2 * _PART_K:
+def k_parts(items: int, m: int, n: int, k: int, traits: DeviceTraits) -> int:
+    """Return into how many parts to cut k, for `items` tiles in all and (m, n) sums in a matrix.
+
+    Cut where the tiles alone do not occupy the device, and on a CPU also where k is so long that
+    neither operand's part of a tile stays in a cache, if the parts are small beside the operands.
+    """
+    if k < 2 * _PART_K:
         return 1
-    return max(1, min(ceil_div(traits.compute_units * 2, items), k // _PART_K))
+    parts = 1
+    if items < traits.compute_units:
+        parts = min(ceil_div(traits.compute_units * 2, items), k // _PART_K)
+    if traits.is_cpu:
+        parts = max(parts, min(k // _LONG_K, (m + n) * k // (8 * m * n)))
+    return max(1, parts)
 
 
 def part_length(k: int, parts: int) -> int:

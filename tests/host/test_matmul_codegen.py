@@ -250,10 +250,10 @@ def test_tiles_keep_their_limits(m, n, k, batch, name):
         assert used <= traits.local_bytes
 
 
-@given(st.integers(1, 100), st.integers(1, 10**7), st.sampled_from(sorted(PRESETS)))
+@given(st.integers(1, 100), sizes, sizes, st.integers(1, 10**7), st.sampled_from(sorted(PRESETS)))
 @settings(deadline=None, max_examples=100)
-def test_parts_of_k_cover_it_once(items, k, name):
-    parts = tuning.k_parts(items, k, preset(name))
+def test_parts_of_k_cover_it_once(items, m, n, k, name):
+    parts = tuning.k_parts(items, m, n, k, preset(name))
     length = tuning.part_length(k, parts)
     count = tuning.ceil_div(k, length)
     assert 1 <= count <= parts

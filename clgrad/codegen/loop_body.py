@@ -15,7 +15,6 @@ from clgrad.dtypes import DType
 from clgrad.expr import (
     Expr,
     call,
-    helper_source,
     load_conversion,
     render,
     store_conversion,
@@ -68,7 +67,7 @@ class LoopText:
         self.spec = spec
         self.traits = traits
         self.index = "long" if spec.index64 else "int"
-        self.helpers: list[str] = []
+        self.typedefs: list[str] = []
         self._reads: dict[str, tuple[Access, str]] = {}
         arrays = indices = 0
         for k, access in enumerate(spec.reads):
@@ -183,12 +182,12 @@ class LoopText:
 
     def _vector_pointer(self, base: str, width: int) -> str:
         name = f"cg_{base}{width}_at_{base}"
-        self._help(f"typedef {base}{width} {name} __attribute__((aligned({_sizeof(base)})));")
+        self._define(f"typedef {base}{width} {name} __attribute__((aligned({_sizeof(base)})));")
         return name
 
-    def _help(self, text: str) -> None:
-        if text not in self.helpers:
-            self.helpers.append(text)
+    def _define(self, text: str) -> None:
+        if text not in self.typedefs:
+            self.typedefs.append(text)
 
     def _load(self, label: str, dtype: DType, width: int) -> list[str]:
         access, pointer = self._reads[label]
@@ -264,8 +263,6 @@ class LoopText:
             else:
                 names[label] = label
         rendered = render(list(exprs), names, width)
-        for key in rendered.helpers:
-            self._help(helper_source(key, width))
         return lines + rendered.statements, rendered.results
 
     def store(self, k: int, value: str, width: int, address: str | None = None) -> list[str]:
@@ -437,8 +434,6 @@ class LoopText:
                 lines.append(f"const {vector_type(dtype.register, width)} {fresh}{j} = {value};")
                 names[f"b{j}"] = f"{fresh}{j}"
         rendered = render(list(fold.combine), names, width)
-        for key in rendered.helpers:
-            self._help(helper_source(key, width))
         body = list(rendered.statements)
         if single:
             body.append(f"{into}{f}_0 = {rendered.results[0]};")

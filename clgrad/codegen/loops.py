@@ -14,6 +14,7 @@ from clgrad.codegen.loop_spec import STRIDED, Access, FoldSpec, Reach, StoreSpec
 from clgrad.codegen.source import KernelSource
 from clgrad.codegen.template import render_kernel
 from clgrad.dtypes import DType
+from clgrad.expr import helper_source, helpers_in
 from clgrad.traits import DeviceTraits
 
 LoopArg = tuple[str, int]
@@ -65,7 +66,8 @@ class LoopSpec:
         text = LoopText(self, traits)
         variables = text.variables()
         name, source = render_kernel(f"{self.template}.cl.j2", self.template, **variables)
-        return KernelSource(name, source, tuple(text.helpers), (), text.argument_types())
+        helpers = (*text.typedefs, *(helper_source(key) for key in helpers_in(source)))
+        return KernelSource(name, source, helpers, (), text.argument_types())
 
 
 def loop_arguments(

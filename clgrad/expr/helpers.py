@@ -42,14 +42,18 @@ _CONSTANT = re.compile(r"\b([TFDIULKHSVP])\(")
 _LETTER = re.compile(r"\b((?:as|convert)_)?([TFDIULKHSVP])\b")
 
 
-def helper_source(key: str, width: int) -> str:
-    """Return the text of the helper `key` (such as `cg_exp_float16`) for `width` elements.
+def helper_source(key: str, width: int | None = None) -> str:
+    """Return the text of the helper `key` (such as `cg_exp_float16`).
+
+    Args:
+        key: name of the helper, which says for how many elements it is.
+        width: what the caller believes that number to be; None if it does not care.
 
     Raises:
         FormulaError: there is no such helper, or the key is for another width.
     """
     name, element, own_width = _parse(key)
-    if own_width not in (1, width):  # some helpers take the lanes one by one
+    if width is not None and own_width not in (1, width):  # some helpers take the lanes one by one
         raise FormulaError(f"helper: {key} is for width {own_width}. Expected width {width}.")
     return _instantiate(name, element, own_width)
 

@@ -74,7 +74,7 @@ def _finish(made: Tensor, requires_grad: bool) -> Tensor:
     return made
 
 
-# ---- from data ----------------------------------------------------------------------------------
+# ---- from data -------------------------------------------------------------------------------
 
 
 def tensor(
@@ -153,7 +153,7 @@ def from_numpy(array: Any, device: Any = None) -> Tensor:
     return tensor(array, device=device)
 
 
-# ---- from numbers -------------------------------------------------------------------------------
+# ---- from numbers ----------------------------------------------------------------------------
 
 
 def shape_of(size: tuple[Any, ...], op: str) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from typing import Any
 from clgrad.errors import ClgradTypeError
 from clgrad.graph.storage import Storage
 from clgrad.ops.registry import Op
-from clgrad.ops.signature import LIMIT, signature, view_meta
+from clgrad.ops.meta import LIMIT
+from clgrad.ops.signature import signature, view_meta
 from clgrad.tape.grad_mode import inference_blocks, mode
 from clgrad.tape.handed import handed
 from clgrad.tape.inplace import (
@@ -124,7 +125,7 @@ def fresh(value: Any, meta: Any) -> Tensor:
 
 def attach(plan: Plan, operands: Sequence[Any], numbers: tuple[Any, ...], result: Tensor) -> None:
     """Record the node of a plan that has been computed, if an operand requires grad."""
-    edges = []
+    edges: list[Edge | None] = []
     needed = False
     for o in operands[: len(plan.op.inputs)]:
         if type(o) in NUMBERS:
@@ -132,6 +133,8 @@ def attach(plan: Plan, operands: Sequence[Any], numbers: tuple[Any, ...], result
             continue
         if o._view is not None:
             edge = edge_of(o)
+            # a view made under no_grad has no edge; what is made of it still requires grad
+            needed = needed or o._view.base._requires_grad
         elif o._grad_fn is not None:
             edge = (o._grad_fn, o._output_nr)
         elif o._requires_grad:
@@ -181,7 +184,7 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     return result
 
 
-# ---- the operators of Tensor: the same, with the number of operands fixed -----------------------
+# ---- the operators of Tensor: the same, with the number of operands fixed --------------------
 
 
 def unary(op: Op) -> Callable[[Any], Tensor]:
@@ -265,7 +268,7 @@ def operand(op: str, value: Any) -> Any:
     return made
 
 
-# ---- views --------------------------------------------------------------------------------------
+# ---- views -----------------------------------------------------------------------------------
 
 
 def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:
@@ -282,7 +285,7 @@ def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:
         plan = _plans.setdefault(key, Plan(op, (meta,), static, None, (made,)))
     grad = mode.grad
     creation = DEFAULT if grad else INFERENCE if mode.inference else NO_GRAD
-    result = make_view(x, plan.metas[0], creation)
+    result: Tensor = make_view(x, plan.metas[0], creation)
     if grad and plan.node is not None and (x._requires_grad or x._view is not None):
         attach(plan, (x,), (), result)
     return result

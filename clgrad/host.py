@@ -102,7 +102,7 @@ def __format__(x: Tensor, spec: str) -> str:
     return object.__format__(x, spec) if spec else repr(x)
 
 
-# ---- printing -------------------------------------------------------------------------------------
+# ---- printing ----------------------------------------------------------------------------------
 
 
 def __repr__(x: Tensor) -> str:
@@ -149,7 +149,7 @@ def _numbers(x: Tensor, indent: int) -> str:
     return text.replace("True", " True") if array.dtype.kind == "b" else text
 
 
-# ---- copies ---------------------------------------------------------------------------------------
+# ---- copies ------------------------------------------------------------------------------------
 
 
 def __deepcopy__(x: Tensor, memo: dict[int, Any]) -> Any:

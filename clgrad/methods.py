@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from clgrad import autograd, creation, dtypes, host, indexing, random, writing
+from clgrad import autograd, creation, dispatch, dtypes, host, indexing, random, writing
 from clgrad.calls import function, inplace
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import DType, as_dtype
@@ -18,6 +18,7 @@ from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the
 from clgrad.ops import pointwise as _pointwise  # noqa: F401  # as above
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
 from clgrad.ops import view as views
+from clgrad.ops.meta import fresh_meta
 from clgrad.ops.registry import OPS, Op
 from clgrad.tensor import Tensor
 
@@ -43,7 +44,7 @@ def install_op(op: Op) -> None:
         _install(f"{name}_", inplace(op))
 
 
-# ---- conversions ----------------------------------------------------------------------------------
+# ---- conversions -------------------------------------------------------------------------------
 
 
 def to(x: Tensor, *args: Any, **named: Any) -> Tensor:
@@ -75,11 +76,11 @@ def to(x: Tensor, *args: Any, **named: Any) -> Tensor:
 
 
 def _moved(x: Tensor, device: Any) -> Tensor:
-    flat = writing.dispatch.backend.to_host(x.contiguous()._storage.value)
+    flat = dispatch.backend.to_host(x.contiguous()._storage.value)
     layout = x.contiguous()._meta.layout
     part = flat[layout.offset : layout.offset + layout.numel]
-    meta = creation.fresh_meta(x.dtype, x._meta.shape, device)
-    return creation.fresh(writing.dispatch.backend.from_host(device, part, x.dtype), meta)
+    meta = fresh_meta(x.dtype, x._meta.shape, device)
+    return dispatch.fresh(dispatch.backend.from_host(device, part, x.dtype), meta)
 
 
 _move = Op(

@@ -89,7 +89,7 @@ def randn_like(
     return randn(x.shape, dtype=kind, device=where, requires_grad=requires_grad)
 
 
-# ---- in place -------------------------------------------------------------------------------------
+# ---- in place ----------------------------------------------------------------------------------
 
 
 class UniformBackward0(writing.OverwriteNode):

@@ -71,16 +71,17 @@ class Tensor:
 
     _construct: Callable[..., Tensor]  # what `Tensor(data)` does; installed by `creation`
 
-    def __new__(cls, data: Any = (), **options: Any) -> Tensor:
-        return cls._make_subclass(cls, Tensor._construct(data, **options))
+    def __new__(cls, data: Any = (), **options: Any) -> Any:
+        made: Tensor = cls._make_subclass(cls, Tensor._construct(data, **options))
+        return made
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
 
     @staticmethod
-    def _make_subclass(cls: type[Tensor], data: Tensor, requires_grad: bool = False) -> Any:
-        """Return a `cls` over the memory of `data`, detached; how `Parameter` is made."""
-        made = wrap(data._storage, data._meta, cls)
+    def _make_subclass(kind: type[Tensor], data: Tensor, requires_grad: bool = False) -> Any:
+        """Return a `kind` over the memory of `data`, detached; how `Parameter` is made."""
+        made = wrap(data._storage, data._meta, kind)
         made._counter = data._family()
         made._inference = data._inference
         if requires_grad:
@@ -268,18 +269,18 @@ class Tensor:
         mine, other = self._meta, value._meta
         if mine.dtype is not other.dtype:
             raise AutogradError(
-                f"assigned grad has data of a different type: {other.dtype.name}. "
-                f"Expected {mine.dtype.name}."
+                f"attempting to assign a gradient with dtype '{other.dtype.name}' to a tensor with "
+                f"dtype '{mine.dtype.name}'. Expected equal dtypes. Hint: cast it with .to(dtype)."
             )
         if mine.device != other.device:
             raise AutogradError(
-                f"assigned grad has data located on a different device: {other.device}. "
-                f"Expected {mine.device}."
+                f"attempting to assign a gradient with device '{other.device}' to a tensor with "
+                f"device '{mine.device}'. Expected one device. Hint: move it with .to(device)."
             )
         if mine.shape != other.shape:
             raise ShapeError(
-                f"assigned grad has data of a different size: {list(other.shape)}. "
-                f"Expected {list(mine.shape)}."
+                f"attempting to assign a gradient of size '{list(other.shape)}' to a tensor of "
+                f"size '{list(mine.shape)}'. Expected equal sizes."
             )
 
     def retain_grad(self) -> None:
@@ -399,7 +400,7 @@ class Tensor:
         self._meta = other._meta
 
     def set_(self, source: Tensor) -> Tensor:
-        """Make this tensor share the memory and layout of `source`; only where nothing is recorded."""
+        """Make this tensor, which must have no history, share the memory and layout of `source`."""
         if self.requires_grad or self._view is not None:
             raise AutogradError(
                 "set_: the tensor requires grad or is a view. Expected a tensor without history. "

@@ -13,7 +13,7 @@ from clgrad import dispatch
 from clgrad.dispatch import NUMBERS
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError, DTypeError, ShapeError
-from clgrad.layout import relation
+from clgrad.layout import Layout, relation
 from clgrad.ops.meta import fresh_meta, meta_of
 from clgrad.ops.registry import OPS, Op
 from clgrad.ops.signature import Signature, signature, write_signature
@@ -39,7 +39,7 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
         ShapeError: operands broadcast to more than the target's shape.
         DTypeError: the result cannot be cast to the target's dtype.
     """
-    target = operands[0]
+    target: Tensor = operands[0]
     edges = _edges(target, [None if type(o) in NUMBERS else o for o in operands[: len(op.inputs)]])
     kinds = tuple([type(o) if type(o) in NUMBERS else o._meta for o in operands])
     plan = dispatch._plans.get((op, kinds, static, None))
@@ -127,24 +127,38 @@ def _dense(layout: Any) -> bool:
 
 
 def write(
-    name: str, target: Tensor, source: Signature, values: Sequence[Any], numbers: tuple[Any, ...]
+    name: str,
+    target: Tensor,
+    source: Signature,
+    values: Sequence[Any],
+    numbers: tuple[Any, ...],
+    layout: Layout | None = None,
 ) -> None:
-    """Record what `source` computes as the new elements of `target`, and count the write."""
+    """Record what `source` computes as the new elements of `target`, and count the write.
+
+    Args:
+        layout: where in the storage they go, if not where the target lies.
+    """
     storage = target._storage
     value = storage.value
     if target._meta.numel:
         base = fresh_meta(value.dtype, (value.numel,), target._meta.device)
-        made = write_signature(base, target._meta.layout, source)
+        made = write_signature(base, layout or target._meta.layout, source)
         if made.kind == "map":
             new = dispatch.backend.record(made, tuple(values), numbers)
         else:
             new = dispatch.backend.write(made, value, tuple(values), numbers)
         storage.replace(new)
+    count(name, target)
+
+
+def count(name: str, target: Tensor) -> None:
+    """Count a write to `target`'s family."""
     if not target._inference:
         target._family().bump(name)
 
 
-# ---- ops that only write ------------------------------------------------------------------------
+# ---- ops that only write ---------------------------------------------------------------------
 
 
 class OverwriteNode(Node):
@@ -213,8 +227,11 @@ def copy_(
             ) from None
         read = meta_of(read.dtype, wide, read.device)
     made = None if edges is None or meta.dtype.kind != "f" else node(edges, (meta,))
-    check_overlap("copy_", target, (source,))
-    write("copy_", target, signature(OPS["copy"], (read,), ()), (source._storage.value,), ())
+    if source is target:
+        count("copy_", target)
+    else:
+        check_overlap("copy_", target, (source,))
+        write("copy_", target, signature(OPS["copy"], (read,), ()), (source._storage.value,), ())
     if made is not None:
         rebase(target, made)
     return target
@@ -239,11 +256,14 @@ def zero_(target: Tensor) -> Tensor:
 
 
 def _fill(name: str, target: Tensor, value: float, node: type[Node]) -> Tensor:
-    full = OPS["full"]
     meta = target._meta
+    layout = meta.layout
+    for d in range(layout.ndim - 1, -1, -1):
+        if layout.strides[d] == 0 and layout.shape[d] > 1:
+            layout = layout.select(d, 0)  # one number everywhere: overlap does no harm
     number = bool(value) if meta.dtype.kind == "b" else value
-    source = signature(full, (type(number),), (meta.shape, meta.dtype), meta.device)
-    return overwrite(name, target, source, (number,), node)
+    source = signature(OPS["full"], (type(number),), (layout.shape, meta.dtype), meta.device)
+    return overwrite(name, target, source, (number,), node, layout)
 
 
 def overwrite(
@@ -252,12 +272,18 @@ def overwrite(
     source: Signature,
     numbers: tuple[Any, ...],
     node: type[Node] = FillBackward0,
+    layout: Layout | None = None,
 ) -> Tensor:
-    """Write what a creation op makes over `target`, and return it."""
+    """Write what a creation op makes over `target`, and return it.
+
+    Args:
+        layout: a layout with the same elements but none of them twice, for a target that has some.
+    """
     edges = _edges(target, (target,))
     made = None if edges is None else node(edges, (target._meta,))
-    check_overlap(name, target, ())
-    write(name, target, source, (), numbers)
+    if layout is None:
+        check_overlap(name, target, ())
+    write(name, target, source, (), numbers, layout)
     if made is not None:
         rebase(target, made)
     return target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clgrad.dispatch import apply, operand
+from clgrad.dispatch import NUMBERS, apply, operand
 from clgrad.errors import ShapeError
 from clgrad.ops import contraction as _ops
 from clgrad.tensor import Tensor
@@ -23,7 +23,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         DTypeError: the dtypes differ.
     """
     a, b = operand("matmul", a), operand("matmul", b)
-    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or not a.ndim or not b.ndim:
+    if type(a) in NUMBERS or type(b) in NUMBERS or not a.ndim or not b.ndim:
         raise ShapeError(
             "matmul: both arguments to matmul need to be at least 1D. Hint: use * for scalars."
         )
@@ -59,10 +59,10 @@ def mm(a: Tensor, b: Tensor) -> Tensor:
 
 def bmm(a: Tensor, b: Tensor) -> Tensor:
     """Return the products of two batches of matrices; batch dims broadcast."""
-    if a.ndim < 3 or b.ndim < 3:
+    if a.ndim < 2 or b.ndim < 2:
         raise ShapeError(
-            f"bmm: batch1 must be a 3D tensor and batch2 too, got {a.ndim}D and {b.ndim}D. "
-            "Hint: use matmul()."
+            f"bmm: got tensors of {a.ndim} and {b.ndim} dimensions. Expected matrices or batches "
+            "of them. Hint: use matmul() where vectors take part."
         )
     product: Tensor = apply(_ops.bmm, (a, b))
     return product

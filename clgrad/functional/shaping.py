@@ -34,7 +34,7 @@ def _view(op: Op, x: Tensor, *static: Any) -> Tensor:
     return made
 
 
-# ---- copies ---------------------------------------------------------------------------------------
+# ---- copies ------------------------------------------------------------------------------------
 
 
 def _clone(x: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     return view(x, (*shape[:d], *inner, *shape[d + 1 :]))
 
 
-# ---- views ----------------------------------------------------------------------------------------
+# ---- views -------------------------------------------------------------------------------------
 
 
 def permute(x: Tensor, *dims: Any) -> Tensor:
@@ -262,7 +262,7 @@ def alias(x: Tensor) -> Tensor:
     return _view(_views.alias, x)
 
 
-# ---- several views at once ------------------------------------------------------------------------
+# ---- several views at once ---------------------------------------------------------------------
 
 
 def _parts(name: str, x: Tensor, layouts: Sequence[Layout]) -> tuple[Tensor, ...]:

@@ -101,11 +101,17 @@ unfold = view(
 alias = view("alias", lambda x: x, _summed, doc="The same elements, another tensor.")
 
 
-# ---- gradients of what drops elements -----------------------------------------------------------
+# ---- gradients of what drops elements --------------------------------------------------------
 
 
 def _through(x: Any, layout: Layout) -> Any:
     return x.as_strided(layout.shape, layout.strides, layout.offset)
+
+
+def _picked(g: Any, layout: Layout) -> Any:
+    """Return what `layout`, made for a contiguous tensor of `g`'s shape, shows of `g`."""
+    g = g.contiguous()  # which may still be a view that begins anywhere
+    return g.as_strided(layout.shape, layout.strides, layout.offset + g.storage_offset())
 
 
 def _accumulate(out: Any, g: Any, layout: Layout) -> None:
@@ -139,7 +145,7 @@ def _embed(g: Any, layout: Layout, shape: tuple[int, ...]) -> Any:
 
 embed_op = composite(
     "_embed", "g", _embed, params=(("layout", REQUIRED), ("shape", REQUIRED)),
-    backward=lambda ctx, g: (_through(g.contiguous(), ctx.param("layout")),),
+    backward=lambda ctx, g: (_picked(g, ctx.param("layout")),),
     node_name="EmbedBackward0", doc="Zeros of `shape` with `g` added at `layout`.",
 )  # fmt: skip
 
@@ -162,7 +168,7 @@ def embed_many_op(count: int) -> Op:
         params=(("layouts", REQUIRED), ("shape", REQUIRED)),
         forward=_embed_many,
         backward=lambda ctx, g: tuple(
-            [_through(g.contiguous(), layout) for layout in ctx.param("layouts")]
+            [_picked(g, layout) for layout in ctx.param("layouts")]
         ),
         node_name="EmbedManyBackward0",
     )
@@ -179,7 +185,7 @@ def _scatter_back(ctx: Any, g: Any) -> tuple[Any, Any]:
     layout = ctx.param("layout")
     whole = Layout.contiguous(tuple(g.shape))
     rest = g._scatter(None, layout, whole) if ctx.needs("base") else None
-    return rest, _through(g.contiguous(), layout) if ctx.needs("part") else None
+    return rest, _picked(g, layout) if ctx.needs("part") else None
 
 
 scatter_op = composite(
@@ -234,7 +240,7 @@ def shown(apply: Any, flat: Any, base: Layout) -> Any:
 def part(apply: Any, g: Any, layout: Layout, base: Layout) -> Any:
     """Return the part at `layout` of the gradient `g` of a `base`."""
     if base.offset == 0 and base.is_contiguous:
-        return _through(g.contiguous(), layout)
+        return _picked(g, layout)
     flat = apply(embed_op, (g,), (base, _in_storage((layout,), base)))
     return _through(flat, layout)
 

@@ -76,14 +76,14 @@ def edge_of(tensor: Any) -> Edge | None:
 
 def accumulator(leaf: Any) -> AccumulateGrad:
     """Return the one `AccumulateGrad` of a leaf, made when first needed."""
-    found = leaf._accumulate and leaf._accumulate()
+    found: AccumulateGrad | None = leaf._accumulate and leaf._accumulate()
     if found is None:
         found = AccumulateGrad(leaf)
         leaf._accumulate = weakref.ref(found)
     return found
 
 
-# ---- may it be written? -----------------------------------------------------------------------
+# ---- may it be written? --------------------------------------------------------------------
 
 
 def check_view(tensor: Any, verb: str = "is being") -> None:
@@ -142,7 +142,7 @@ def check_inplace(tensor: Any) -> None:
         )
 
 
-# ---- history after a write --------------------------------------------------------------------
+# ---- history after a write -----------------------------------------------------------------
 
 
 def rebase(tensor: Any, node: Node) -> Any:

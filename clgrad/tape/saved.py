@@ -99,8 +99,11 @@ class SavedTensor:
                 edge = (node, self.output) if self.view is None else self.view()
             elif self.leaf is not None:
                 leaf = self.leaf()
-                if leaf is not None and leaf._storage.value is value and leaf._meta is meta:
-                    return leaf
+                if leaf is not None:
+                    if leaf._view is not None:
+                        _ = leaf.grad_fn  # raises for a forbidden view whose family was written
+                    if leaf._storage.value is value and leaf._meta is meta:
+                        return leaf
         elif edge[0].variable is not None:
             leaf = edge[0].variable
             if leaf._storage.value is value and leaf._meta is meta:

@@ -361,3 +361,25 @@ def test_epilogue_in_batches_with_sixteen_bit_operands(device):
         got = run(device, lowered, arrays, offsets, np.empty((2, 3, 9, 24), np.float16))
         want = (a.astype(np.float64) @ b.astype(np.float64)) * scale
         assert np.allclose(got, want, rtol=2e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_epilogue_gives_the_bits_of_its_formula_alone(device, flavour):
+    """`acc * x0 + x1` is rounded after the product, though contraction is on in the loop before."""
+    rng = np.random.default_rng(13)
+    traits = flavour_traits(device, flavour)
+    dtype = dtypes.float32
+    a, b, scale, shift = matrices(rng, dtype, (24, 33), (33, 40), (40,), (40,))
+    plain = multiply(device, a, b, dtype, traits)
+    problem = MatmulProblem(
+        24, 40, 33, (), (33, 1), (40, 1), dtype, dtype, dtype,
+        Epilogue(
+            epilogue_of("acc * x0 + x1", {"acc": dtype, "x0": dtype, "x1": dtype}),
+            (ExtraOperand(dtype, (0, 1)), ExtraOperand(dtype, (0, 1))),
+        ),
+    )  # fmt: skip
+    arrays = {("a",): a, ("b",): b, ("extra", 0): scale, ("extra", 1): shift}
+    offsets = dict.fromkeys([("a_offset",), ("b_offset",)], 0)
+    offsets |= {("extra_offset", 0): 0, ("extra_offset", 1): 0}
+    got = run(device, lower_matmul(problem, traits), arrays, offsets, np.empty_like(plain))
+    assert np.array_equal(got, plain * scale + shift)

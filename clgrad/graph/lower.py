@@ -31,6 +31,8 @@ an entry, `("int", value)`."""
 CPU_ITEMS = 64
 """Work-items on a CPU, each looping: enough to balance two to 64 cores, few enough to be cheap."""
 GPU_ITEMS = 1 << 16
+INDEX_LIMIT = 2**31 - 2**16
+"""Elements from which on indices need 64 bits (with room for the steps of loops)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,7 @@ def _geometry(
 
 
 def _needs_64_bits(shape: tuple[int, ...], reaches: Sequence[Reach]) -> bool:
-    limit = 2**31 - 2**16
+    limit = INDEX_LIMIT
     if fresh_numel(shape) >= limit:
         return True
     return any(

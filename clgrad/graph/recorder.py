@@ -22,6 +22,7 @@ from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, RECIPE_DEPTH, SAVED, LeafInfo, Plan, make_plan
 from clgrad.graph.storage import Value
 from clgrad.ops.signature import Signature
+from clgrad.traits import DeviceTraits
 
 SOFT_LIMIT = 256
 """Entries after which the tape is cut at the next op that is not pointwise. Such a cut depends on
@@ -59,7 +60,8 @@ class Recorder:
         self.device = device
         self.lock = threading.RLock()
         self.batch = Batch(self)
-        self.plans = _plans.setdefault(device, {})
+        self.traits: DeviceTraits | None = None
+        self.plans: dict[Any, Plan] = {}
 
     # ---- recording ----------------------------------------------------------------------------
 
@@ -155,6 +157,10 @@ class Recorder:
                     for b, v in zip(batch.leaves, handles, strict=True)
                 ]
             )
+            traits = self.device.traits
+            if traits is not self.traits:
+                self.traits = traits
+                self.plans = _plans.setdefault((self.device, traits), {})
             key = (tuple(batch.entries), live, infos)
             plan = self.plans.get(key)
             if plan is None:

@@ -31,11 +31,13 @@ _on_flush: list[Callable[[Any, Any, Any], None]] = []
 
 
 def recorded(batch: Any, sig: Any) -> None:
+    """Say that an op is now the last entry of `batch`."""
     for listener in _on_record:
         listener(batch, sig)
 
 
 def flushed(plan: Any, device: Any, batch: Any) -> None:
+    """Say that a plan has been enqueued."""
     statistics.flushes += 1
     statistics.launches += sum(len(s.launches) for s in plan.steps)
     statistics.donations += plan.donations
@@ -47,13 +49,26 @@ def flushed(plan: Any, device: Any, batch: Any) -> None:
 
 def listen(
     on_record: Callable[[Any, Any], None] | None, on_flush: Callable[[Any, Any, Any], None]
-) -> None:
-    """Call `on_record(batch, sig)` per op and `on_flush(plan, device, batch)` per flush."""
+) -> Callable[[], None]:
+    """Call `on_record(batch, sig)` per op and `on_flush(plan, device, batch)` per flush.
+
+    Returns:
+        A function that ends it.
+    """
     global active
+
+    def stop() -> None:
+        global active
+        if on_record is not None:
+            _on_record.remove(on_record)
+            active = bool(_on_record)
+        _on_flush.remove(on_flush)
+
     if on_record is not None:
         _on_record.append(on_record)
         active = True
     _on_flush.append(on_flush)
+    return stop
 
 
 def reset() -> Statistics:

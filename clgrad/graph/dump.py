@@ -1,0 +1,174 @@
+"""Kernels as text for people: one file each with where it came from, and an index of them.
+
+`CLGRAD_DUMP=<folder>` dumps a whole program: a kernel's file is written when it was first launched
+and again, with its final counts, when the program ends. A folder that cannot be written is reported
+once and the program goes on. What is dumped is decided in `trace`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from clgrad import config
+from clgrad.codegen.source import program_text
+from clgrad.errors import ClgradWarning
+from clgrad.graph.position import source_of
+from clgrad.graph.trace import KernelTrace, Origin, Origins, Size, Trace
+
+USES = 8
+"""Different origins of one kernel that its header lists; the index lists all places."""
+
+
+# ---- text ---------------------------------------------------------------------------------------
+
+
+def kernel_text(kernel: KernelTrace, helpers: bool = True) -> str:
+    """Return a kernel with a header comment; with `helpers` the text can be compiled as it is."""
+    source, traits = kernel.source, kernel.traits
+    if helpers:
+        body = program_text([source], traits.fp64, traits.fp16)
+    else:
+        lines = sum(text.count("\n") for text in source.helpers)
+        body = f"// + {lines} lines of helpers\n" * bool(lines) + source.source
+    return "".join(f"// {line}".rstrip() + "\n" for line in header(kernel)) + "\n" + body
+
+
+def header(kernel: KernelTrace) -> list[str]:
+    """Return the lines of the comment before a kernel."""
+    lines = [f"{kernel.name}: family {kernel.family}, {_times(kernel.launches)}", ""]
+    uses = list(kernel.uses.items())
+    for k, (origins, count) in enumerate(uses[:USES]):
+        lines.append(f"computes ({_times(count)})" if k == 0 else f"and ({_times(count)})")
+        lines += _table([(o.op, o.formula, o.result, shown(o.place, True)) for o in origins])
+    if len(uses) > USES:
+        lines.append(f"and {len(uses) - USES} more origins")
+    lines += ["", f"options  {' '.join(kernel.options)}"]
+    traits = ", ".join(f"{name}={value}" for name, value in kernel.traits_read().items())
+    lines.append(f"traits   {traits}")
+    sizes = [f"{_size(size)} {_times(count)}" for size, count in kernel.sizes.items()]
+    more = f" and {len(sizes) - USES} more" if len(sizes) > USES else ""
+    lines.append(f"sizes    {'; '.join(sizes[:USES])}{more}")
+    # a line that ends in a backslash would continue the comment
+    return [line.rstrip("\\") for line in lines]
+
+
+def _times(count: int) -> str:
+    return f"launched {count} time{'s' * (count != 1)}"
+
+
+def _size(size: Size) -> str:
+    whole, local = size
+    return f"global {list(whole)}" + ("" if local is None else f" local {list(local)}")
+
+
+def shown(place: tuple[str, int] | None, text: bool = False) -> str:
+    """Return `file.py:12` (and with `text` the line itself) of a place in the user's program."""
+    if place is None:
+        return ""
+    file, line = place
+    here = os.getcwd() + os.sep
+    name = file.removeprefix(here)
+    return f"{name}:{line}  {source_of(file, line)}" if text else f"{name}:{line}"
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return rows in columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def index_text(kernels: Sequence[KernelTrace]) -> str:
+    """Return a table of the kernels in Markdown."""
+    rows = [("file", "family", "ops", "lines", "launches")]
+    for kernel in kernels:
+        rows.append(
+            (
+                f"[{file_name(kernel)}]({file_name(kernel)})", kernel.family,
+                _cell(_names(origins) for origins in kernel.uses),
+                _cell(_places(origins) for origins in kernel.uses), str(kernel.launches),
+            )
+        )  # fmt: skip
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + " --- |" * len(rows[0]))
+    total = sum(kernel.launches for kernel in kernels)
+    title = f"# {len(kernels)} kernels, {_times(total)}"
+    return "\n".join([title, "", *lines, ""])
+
+
+def _cell(texts: object) -> str:
+    return "<br>".join(dict.fromkeys(str(t) for t in texts if t)).replace("|", "\\|")  # type: ignore[attr-defined]
+
+
+def _names(origins: Origins) -> str:
+    return ", ".join(o.op for o in origins)
+
+
+def _places(origins: Sequence[Origin]) -> str:
+    return ", ".join(dict.fromkeys(shown(o.place) for o in origins if o.place is not None))
+
+
+def file_name(kernel: KernelTrace) -> str:
+    """Return the name of a kernel's file."""
+    return f"{kernel.number:03d}_{kernel.name}.cl"
+
+
+# ---- folders ------------------------------------------------------------------------------------
+
+
+class Folder:
+    """A folder of dumped kernels.
+
+    Args:
+        path: created with its parents.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._failed = False
+
+    def add(self, kernel: KernelTrace) -> None:
+        """Write one kernel."""
+        self._write(file_name(kernel), kernel_text(kernel))
+
+    def finish(self, trace: Trace) -> None:
+        """Write all kernels of a trace with their final counts, and the index."""
+        for kernel in list(trace.kernels):
+            self.add(kernel)
+        self._write("index.md", index_text(trace.kernels))
+
+    def _write(self, name: str, text: str) -> None:
+        if self._failed:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            self._failed = True
+            warnings.warn(
+                f"dump: {self.path / name} cannot be written ({error.strerror or error}). "
+                "Expected a folder that can be written to; nothing is dumped. "
+                "Hint: set CLGRAD_DUMP or --out to another one.",
+                ClgradWarning,
+                stacklevel=2,
+            )
+
+
+_running: Trace | None = None
+
+
+def start_from_config() -> Trace | None:
+    """Dump this process into the folder that `CLGRAD_DUMP` names, if it names one."""
+    global _running
+    wanted = config.get().dump
+    if wanted and _running is None:
+        folder = Folder(Path(wanted).expanduser().absolute())
+        _running = Trace(folder.add).open()
+        atexit.register(folder.finish, _running)
+    return _running

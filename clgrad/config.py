@@ -44,7 +44,7 @@ class Config:
     Attributes:
         device: the device to start with, as `clgrad.device` takes it, or None.
         eager: run every op at once, for bisecting.
-        dump: what to print of the way from ops to kernels, or empty.
+        dump: folder for the kernels of this program, with where each came from, or empty.
         debug: extra self-checks that cost time (1), and more of them (2).
         profile: record the device time of every launch.
         no_cache: keep nothing on disk and read nothing from there.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clgrad import config
@@ -43,9 +43,12 @@ def header(kernel: KernelTrace) -> list[str]:
     uses = list(kernel.uses.items())
     for k, (origins, count) in enumerate(uses[:USES]):
         lines.append(f"computes ({_times(count)})" if k == 0 else f"and ({_times(count)})")
-        lines += _table([(o.op, o.formula, o.result, shown(o.place, True)) for o in origins])
+        lines += _table([(o.op, o.formula, o.result, shown(o.place)) for o in origins])
     if len(uses) > USES:
         lines.append(f"and {len(uses) - USES} more origins")
+    places = dict.fromkeys(o.place for origins, _ in uses[:USES] for o in origins if o.place)
+    if places:
+        lines += ["from", *_table([(shown(place), source_of(*place)) for place in places])]
     lines += ["", f"options  {' '.join(kernel.options)}"]
     traits = ", ".join(f"{name}={value}" for name, value in kernel.traits_read().items())
     lines.append(f"traits   {traits}")
@@ -65,14 +68,12 @@ def _size(size: Size) -> str:
     return f"global {list(whole)}" + ("" if local is None else f" local {list(local)}")
 
 
-def shown(place: tuple[str, int] | None, text: bool = False) -> str:
-    """Return `file.py:12` (and with `text` the line itself) of a place in the user's program."""
+def shown(place: tuple[str, int] | None) -> str:
+    """Return `file.py:12` for a place in the user's program, seen from the current folder."""
     if place is None:
         return ""
     file, line = place
-    here = os.getcwd() + os.sep
-    name = file.removeprefix(here)
-    return f"{name}:{line}  {source_of(file, line)}" if text else f"{name}:{line}"
+    return f"{file.removeprefix(f'{Path.cwd()}{os.sep}')}:{line}"
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -86,24 +87,23 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 def index_text(kernels: Sequence[KernelTrace]) -> str:
     """Return a table of the kernels in Markdown."""
-    rows = [("file", "family", "ops", "lines", "launches")]
-    for kernel in kernels:
-        rows.append(
-            (
-                f"[{file_name(kernel)}]({file_name(kernel)})", kernel.family,
-                _cell(_names(origins) for origins in kernel.uses),
-                _cell(_places(origins) for origins in kernel.uses), str(kernel.launches),
-            )
-        )  # fmt: skip
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|" + " --- |" * len(rows[0]))
+    titles = ("file", "family", "ops", "lines", "launches")
+    rows = [
+        (
+            f"[{file_name(k)}]({file_name(k)})", k.family, _cell(map(_names, k.uses)),
+            _cell(map(_places, k.uses)), str(k.launches),
+        )
+        for k in kernels
+    ]  # fmt: skip
+    lines = ["| " + " | ".join(row) + " |" for row in (titles, *rows)]
+    lines.insert(1, "|" + " --- |" * len(titles))
     total = sum(kernel.launches for kernel in kernels)
     title = f"# {len(kernels)} kernels, {_times(total)}"
     return "\n".join([title, "", *lines, ""])
 
 
-def _cell(texts: object) -> str:
-    return "<br>".join(dict.fromkeys(str(t) for t in texts if t)).replace("|", "\\|")  # type: ignore[attr-defined]
+def _cell(texts: Iterable[str]) -> str:
+    return "<br>".join(dict.fromkeys(t for t in texts if t)).replace("|", "\\|")
 
 
 def _names(origins: Origins) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from clgrad import config
 from clgrad.dtypes import DType
 from clgrad.errors import ExecutionError
-from clgrad.graph import execute, watch
+from clgrad.graph import dump, execute, watch
 from clgrad.graph.fusion import Entry
 from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, RECIPE_DEPTH, SAVED, LeafInfo, Plan, make_plan
@@ -151,10 +151,9 @@ class Recorder:
             live = tuple([DEAD if v is None else HELD if v.held else saved for v in values])
             handles = [r() for r in batch.leaf_handles]
             infos = tuple(
-                [  # fmt: skip
-                    (b.nbytes, v is None and b.holds == 1, v is not None and _keepable(v),
-                     v is not None and v.shared)
-                    for b, v in zip(batch.leaves, handles, strict=True)
+                [
+                    _leaf_facts(buffer, value)
+                    for buffer, value in zip(batch.leaves, handles, strict=True)
                 ]
             )
             traits = self.device.traits
@@ -254,10 +253,11 @@ class Recorder:
             self.batch = Batch(self)
 
 
-def _keepable(value: Value) -> bool:
-    if value.shared:
-        return False
-    return value.recipe is None or value.recipe.depth < RECIPE_DEPTH
+def _leaf_facts(buffer: Any, value: Value | None) -> tuple[int, bool, bool, bool]:
+    """Return (bytes, owned, keepable, shared) of a leaf, as `LeafInfo` has them."""
+    if value is None:
+        return buffer.nbytes, buffer.holds == 1, False, False
+    return buffer.nbytes, False, not value.shared, value.shared
 
 
 _plans: dict[Any, dict[Any, Plan]] = {}
@@ -382,3 +382,6 @@ def empty(device: Any, numel: int, dtype: DType) -> Value:
     value = Value(numel, dtype, device)
     value.buffer = device.allocate(numel * dtype.itemsize)
     return value
+
+
+dump.start_from_config()

@@ -132,21 +132,21 @@ class _Task:
     def evaluate(self, node: Node, grads: list[Any]) -> Sequence[Any]:
         """Run one node with its hooks; returns a gradient for each edge."""
         hooks = node.hooks
+        wanted: list[bool] | None = None
+        last = False
+        if self.needed is not None:
+            needed = self.needed
+            wanted = [e is not None and e[0] in needed for e in node.edges]
+            last = (not self.accumulate) if node.seq == LAST else True not in wanted
+        captures = self.captures.get(node)
+        if captures is not None and not last:  # what passes on is captured before its hooks
+            self.capture(captures, grads)
         if hooks is not None:
             _tensor_hooks(hooks, grads)
-        captures = self.captures.get(node)
-        if captures is not None:
-            for number, places in captures.items():
-                for place in places:
-                    self.captured[place] = grads[number]
-        needed = self.needed
-        wanted: list[bool] | None = None
-        if needed is not None:
-            if node.seq == LAST and not self.accumulate:
-                return ()
-            wanted = [e is not None and e[0] in needed for e in node.edges]
-            if node.edges and True not in wanted:
-                return [None] * len(node.edges)
+        if last:
+            if captures is not None:
+                self.capture(captures, grads)
+            return [None] * len(node.edges)
         if hooks is not None and hooks.pre:
             for hook in list(hooks.pre.values()):
                 given = hook(tuple(grads))
@@ -166,6 +166,12 @@ class _Task:
                 if given is not None:
                     results = _as_grads(given, len(results), node, "hook")
         return results
+
+    def capture(self, captures: dict[int, list[int]], grads: list[Any]) -> None:
+        """Keep the gradients of a node's outputs that were asked for."""
+        for number, places in captures.items():
+            for place in places:
+                self.captured[place] = grads[number]
 
 
 def _tensor_hooks(hooks: NodeHooks, grads: list[Any]) -> None:

@@ -1,0 +1,564 @@
+"""In-place ops, views and versions: the rules, each as a program that PyTorch runs too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from twin import Case, same
+
+CASES: list[Any] = []
+
+
+def case(words: str = "") -> Any:
+    def enter(program: Case) -> Case:
+        CASES.append(pytest.param(program, words, id=program.__name__))
+        return program
+
+    return enter
+
+
+def leaf(m: Any) -> Any:
+    return m.tensor([[0.5, -1.0, 2.0], [1.5, 0.25, -2.0]], requires_grad=True)
+
+
+def state(x: Any) -> Any:
+    return [x.detach(), x.grad_fn, x._version, x.requires_grad, x.is_leaf]
+
+
+# ---- versions -----------------------------------------------------------------------------------
+
+
+@case()
+def every_write_counts_once(m: Any) -> Any:
+    x = m.ones(3)
+    seen = [x._version]
+    for write in (
+        lambda: x.add_(1), lambda: x.mul_(x), lambda: x.copy_(x), lambda: x.fill_(2),
+        lambda: x.zero_(), lambda: x.sigmoid_(), lambda: x.__setitem__(0, 5.0),
+    ):  # fmt: skip
+        write()
+        seen.append(x._version)
+    with m.no_grad():
+        x.add_(1)
+    return [*seen, x._version, x]
+
+
+@case()
+def views_and_detached_twins_share_the_counter(m: Any) -> Any:
+    x = m.ones(2, 3)
+    v, d = x[0], x.detach()
+    v.add_(1)
+    d.add_(1)
+    return [x._version, v._version, d._version, x, v, d]
+
+
+@case()
+def data_has_a_counter_of_its_own(m: Any) -> Any:
+    x = m.ones(3)
+    x.data.add_(1)
+    x.data.mul_(2)
+    return [x._version, x.data._version, x]
+
+
+@case()
+def a_clone_is_another_family(m: Any) -> Any:
+    x = m.ones(3)
+    c = x.clone()
+    c.add_(1)
+    x.mul_(5)
+    return [x, c, x._version, c._version]
+
+
+@case()
+def contiguous_of_a_contiguous_tensor_is_itself(m: Any) -> Any:
+    x = m.ones(3)
+    return [x.contiguous() is x, x.reshape(3) is x, x.view(3)._base is x]
+
+
+@case()
+def views_read_the_value_at_the_time_of_use(m: Any) -> Any:
+    x = m.ones(3)
+    v = x[1:]
+    before = v * 1
+    x.add_(1)
+    return [before, v * 1]
+
+
+# ---- saved tensors --------------------------------------------------------------------------------
+
+
+@case("one of the variables needed for gradient computation has been modified by an inplace")
+def overwriting_a_saved_result(m: Any) -> Any:
+    x = leaf(m)
+    y = x.tanh()
+    y.add_(1)
+    y.sum().backward()
+
+
+@case("is at version 1; expected version 0 instead")
+def overwriting_a_saved_input(m: Any) -> Any:
+    x, w = leaf(m), m.ones(3)
+    y = x * w
+    w.mul_(2)
+    y.sum().backward()
+
+
+@case("is at version 2; expected version 0 instead")
+def two_writes_after_a_save(m: Any) -> Any:
+    y = leaf(m).tanh()
+    z = y * y
+    y.add_(1)
+    y.add_(1)
+    z.sum().backward()
+
+
+@case("modified by an inplace operation")
+def overwriting_through_a_view(m: Any) -> Any:
+    x = leaf(m)
+    y = x.exp()
+    y[0].zero_()
+    y.sum().backward()
+
+
+@case("modified by an inplace operation")
+def overwriting_through_a_detached_twin(m: Any) -> Any:
+    y = leaf(m).exp()
+    y.detach().zero_()
+    y.sum().backward()
+
+
+@case("modified by an inplace operation")
+def overwriting_under_no_grad(m: Any) -> Any:
+    w = leaf(m)
+    y = (w * w).sum()
+    with m.no_grad():
+        w.mul_(2)
+    y.backward()
+
+
+@case("modified by an inplace operation")
+def mul_with_itself_saves_the_new_self(m: Any) -> Any:
+    x = leaf(m) * 1
+    x.mul_(x)
+    x.sum().backward()
+
+
+@case()
+def div_does_not_save_its_result(m: Any) -> Any:
+    x = leaf(m)
+    y = x / (x * x + 1)
+    y.add_(1)
+    y.sum().backward()
+    return x.grad
+
+
+@case()
+def add_saves_nothing(m: Any) -> Any:
+    x, w = leaf(m), m.ones(3)
+    y = x + w
+    w.mul_(3)
+    y.mul_(2)
+    y.sum().backward()
+    return x.grad
+
+
+@case()
+def only_the_operand_that_the_gradient_reads_is_saved(m: Any) -> Any:
+    x, w = leaf(m), m.ones(3)
+    y = x * w  # d/dx reads w alone
+    x2 = x.detach()
+    x2.add_(1)
+    y.sum().backward()
+    return x.grad
+
+
+@case()
+def an_op_that_overwrites_its_operand_keeps_the_old_one(m: Any) -> Any:
+    x = leaf(m)
+    w = m.tensor([2.0, 3.0, 4.0], requires_grad=True)
+    y = x * 1
+    y.mul_(w)
+    y.sum().backward()
+    return [x.grad, w.grad]
+
+
+@case()
+def saved_result_of_an_inplace_op(m: Any) -> Any:
+    x = leaf(m)
+    y = (x * 1).sigmoid_()
+    (y * 2).sum().backward()
+    return [x.grad, y._version]
+
+
+@case("Trying to backward through the graph a second time")
+def released_is_told_before_the_version(m: Any) -> Any:
+    y = leaf(m).tanh()
+    z = y.sum()
+    z.backward()
+    y.add_(1)
+    z.backward()
+
+
+# ---- leaves ---------------------------------------------------------------------------------------
+
+
+@case("a leaf Variable that requires grad is being used in an in-place operation.")
+def writing_a_leaf(m: Any) -> Any:
+    leaf(m).add_(1)
+
+
+@case("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+def writing_a_view_of_a_leaf(m: Any) -> Any:
+    leaf(m)[0].add_(1)
+
+
+@case("a leaf Variable that requires grad is being used in an in-place operation.")
+def filling_a_leaf(m: Any) -> Any:
+    leaf(m).zero_()
+
+
+@case("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+def assigning_to_a_leaf(m: Any) -> Any:
+    leaf(m)[0] = 3.0
+
+
+@case()
+def writing_a_leaf_under_no_grad(m: Any) -> Any:
+    x = leaf(m)
+    with m.no_grad():
+        x.add_(1)
+        x[0] = 0.0
+    return state(x)
+
+
+@case()
+def an_error_changes_nothing(m: Any) -> Any:
+    x = leaf(m)
+    try:
+        x.add_(1)
+    except RuntimeError:
+        pass
+    return state(x)
+
+
+@case()
+def a_plain_leaf_becomes_a_result(m: Any) -> Any:
+    x, w = leaf(m), m.zeros(2, 3)
+    w.add_(x * 2)
+    w.sum().backward()
+    return [*state(w), x.grad]
+
+
+@case()
+def detach_in_place(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 2
+    y.detach_()
+    return state(y)
+
+
+@case("Can't detach views in-place. Use detach() instead.")
+def detach_a_view_in_place(m: Any) -> Any:
+    (leaf(m) * 2)[0].detach_()
+
+
+# ---- views ----------------------------------------------------------------------------------------
+
+
+@case()
+def writing_a_view_rebases_the_base(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 2
+    v = y[0]
+    v.mul_(3)
+    (y * y).sum().backward()
+    return [*state(y), *state(v), x.grad]
+
+
+@case()
+def writing_the_base_renews_a_view(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 2
+    v = y[0]
+    y.mul_(3)
+    (v * v).sum().backward()
+    return [*state(v), x.grad]
+
+
+@case()
+def a_view_of_a_constant_that_comes_to_require_grad(m: Any) -> Any:
+    x, w = leaf(m), m.zeros(2, 3)
+    v = w[1]
+    w.add_(x)
+    (v * v).sum().backward()
+    return [*state(v), x.grad]
+
+
+@case()
+def view_of_view(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    v = y[:, 1:][1]
+    v.exp_()
+    (y * y).sum().backward()
+    return [*state(y), *state(v), v._base is y, x.grad]
+
+
+@case()
+def transposed_view(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    y.t()[0].mul_(m.tensor([2.0, 3.0]))
+    (y * y).sum().backward()
+    return [y, x.grad]
+
+
+@case()
+def two_views_written_in_turn(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    a, b = y[0], y[:, 0]
+    a.mul_(2)
+    b.mul_(4)
+    a.add_(b[1])
+    (y * y).sum().backward()
+    return [y, a, b, x.grad]
+
+
+@case()
+def saved_result_of_a_write_to_a_view_in_double_backward(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 2
+    y[0].sigmoid_()
+    (g,) = m.autograd.grad((y * y).sum(), x, create_graph=True)
+    (h,) = m.autograd.grad((g * g).sum(), x)
+    return [g.detach(), h]
+
+
+@case("Trying to backward through the graph a second time")
+def a_released_copy_slices_always_raises(m: Any) -> Any:
+    y = leaf(m) * 2
+    y[0].add_(1)
+    z = y.sum()
+    z.backward()
+    z.backward()
+
+
+@case()
+def the_gradient_of_what_was_overwritten_is_zero(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 2
+    y[0] = 7.0
+    y.sum().backward()
+    return [y, x.grad]
+
+
+@case()
+def assignment_of_a_tensor(m: Any) -> Any:
+    x, w = leaf(m), m.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    y[:, 1] = w * 3
+    (y * y).sum().backward()
+    return [*state(y), x.grad, w.grad]
+
+
+@case()
+def assignment_broadcasts(m: Any) -> Any:
+    x = m.zeros(2, 3)
+    x[:, 1:] = m.tensor([[5.0], [6.0]])
+    x[0, 0] = m.tensor([[9.0]])
+    return x
+
+
+@case()
+def fill_with_a_tensor(m: Any) -> Any:
+    x, w = leaf(m), m.tensor(3.0, requires_grad=True)
+    y = x * 2
+    y[1].fill_(w)
+    (y * y).sum().backward()
+    return [*state(y), x.grad, w.grad]
+
+
+@case()
+def zero_and_fill_give_zero_gradients(m: Any) -> Any:
+    x, w = leaf(m), leaf(m)
+    (x * 2).zero_().sum().backward()
+    (w * 2).fill_(3).sum().backward()
+    return [x.grad, w.grad]
+
+
+@case()
+def copy_casts_and_broadcasts(m: Any) -> Any:
+    x = leaf(m)
+    w = m.tensor([1.0, 2.0, 3.0], dtype=m.float64, requires_grad=True)
+    y = x * 1
+    y.copy_(w)
+    (y * y).sum().backward()
+    return [*state(y), x.grad, w.grad]
+
+
+@case()
+def overwritten_base_of_a_flat_view(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    y.view(6)[2:4].mul_(10)
+    (y * y).sum().backward()
+    return [y, x.grad]
+
+
+@case()
+def write_through_a_diagonal_and_an_unfold(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    y.diagonal().mul_(3)
+    y[0].unfold(0, 1, 2).add_(1)
+    (y * y).sum().backward()
+    return [y, x.grad]
+
+
+@case()
+def view_of_a_detached_strided_base(m: Any) -> Any:
+    x = leaf(m)
+    d = m.zeros(3, 2).t().detach()
+    d[0].add_(x[1])
+    (d * d).sum().backward()
+    return [d.detach().contiguous(), d.grad_fn, x.grad]
+
+
+@case("is a view and is being modified inplace. This view is the output of a function that returns")
+def writing_one_of_several_views(m: Any) -> Any:
+    (leaf(m) * 2).unbind()[0].add_(1)
+
+
+@case("This view is the output of a function that returns multiple views.")
+def writing_the_base_of_several_views(m: Any) -> Any:
+    y = leaf(m) * 2
+    part = y.split(1)[1]
+    y.add_(1)
+    return part.grad_fn
+
+
+@case()
+def several_views_of_a_constant_may_be_written(m: Any) -> Any:
+    x = m.ones(2, 3)
+    x.unbind()[0].add_(1)
+    x.chunk(3, 1)[2].zero_()
+    return x
+
+
+@case("A view was created in no_grad mode and is being modified inplace with grad mode enabled.")
+def writing_a_no_grad_view(m: Any) -> Any:
+    y = leaf(m) * 2
+    with m.no_grad():
+        v = y[0]
+    v.mul_(2)
+
+
+@case("A view was created in no_grad mode and its base or another view of its base has been")
+def a_no_grad_view_whose_base_was_written(m: Any) -> Any:
+    y = leaf(m) * 2
+    with m.no_grad():
+        v = y[0]
+    y.mul_(2)
+    return v.grad_fn
+
+
+@case()
+def a_no_grad_view_requires_grad_with_its_base(m: Any) -> Any:
+    y = leaf(m) * 2
+    with m.no_grad():
+        v = y[0]
+    return [v.requires_grad, v.grad_fn, v.is_leaf, (v * 2).requires_grad]
+
+
+# ---- shapes, dtypes, overlap ------------------------------------------------------------------------
+
+
+@case("output with shape [2] doesn't match the broadcast shape [2, 2]")
+def target_too_small(m: Any) -> Any:
+    m.ones(2).add_(m.ones(2, 2))
+
+
+@case("result type Float can't be cast to the desired output type")
+def float_into_integer(m: Any) -> Any:
+    m.ones(2, dtype=m.int64).add_(m.ones(2))
+
+
+@case("can't be cast to the desired output type")
+def division_of_integers_in_place(m: Any) -> Any:
+    m.ones(2, dtype=m.int64).div_(2)
+
+
+@case()
+def wider_dtype_is_cast_down(m: Any) -> Any:
+    return m.ones(2).add_(m.ones(2, dtype=m.float64) * 0.5)
+
+
+@case()
+def integer_stays_integer(m: Any) -> Any:
+    return [m.ones(2, dtype=m.int64).add_(2), m.ones(2, dtype=m.int32).mul_(m.ones(2).long() * 3)]
+
+
+@case("unsupported operation: more than one element of the written-to tensor refers to a single")
+def expanded_target(m: Any) -> Any:
+    m.ones(1).expand(3).add_(1)
+
+
+@case()
+def filling_an_expanded_target(m: Any) -> Any:
+    x = m.ones(1)
+    x.expand(3).fill_(4)
+    return [x, x._version]
+
+
+@case("unsupported operation: some elements of the input tensor and the written-to tensor refer to")
+def partial_overlap(m: Any) -> Any:
+    x = m.arange(4.0)
+    x[1:].add_(x[:-1])
+
+
+@case("some elements of the input tensor and the written-to tensor refer to a single memory location")
+def transposed_overlap(m: Any) -> Any:
+    x = m.arange(4.0).reshape(2, 2)
+    x.add_(x.t())
+
+
+@case()
+def full_overlap_is_fine(m: Any) -> Any:
+    x = m.arange(4.0)
+    x[1:].add_(x[1:])
+    return x.mul_(x)
+
+
+@case()
+def augmented_operators(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    same_object = y
+    y += 1
+    y -= x
+    y *= 2
+    y /= 4
+    y **= 2
+    return [y, y is same_object, y._version]
+
+
+@pytest.mark.parametrize(("program", "words"), CASES)
+def test_like_torch(program: Case, words: str) -> None:
+    same(program, words)
+
+
+# ---- random programs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_random_programs(block: int) -> None:
+    """Views, writes, detached twins and no_grad blocks at random, then one or two backwards."""
+    import random_programs
+
+    for seed in range(block * 40, block * 40 + 40):
+        random_programs.check(seed)

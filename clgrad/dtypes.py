@@ -139,7 +139,7 @@ def set_default_dtype(dtype: DType) -> None:
         ClgradTypeError: `dtype` is not a floating-point dtype.
     """
     global _default
-    if not isinstance(dtype, DType) or not dtype.is_floating_point:
+    if dtype not in ALL or not dtype.is_floating_point:
         raise ClgradTypeError(
             f"set_default_dtype: got {dtype!r}. Expected a floating-point dtype such as "
             "clgrad.float32 or clgrad.float64."

@@ -14,9 +14,10 @@ from clgrad.codegen.loop_title import title
 from clgrad.dtypes import DType
 from clgrad.expr import (
     Expr,
-    call,
+    leaves_of,
     load_conversion,
     render,
+    replace_parts,
     store_conversion,
 )
 from clgrad.expr import name as leaf
@@ -33,22 +34,6 @@ _SCALAR_CHARS = {
 
 COLUMN_VECTORS = 4
 """Vectors that one item of a column reduction folds side by side: 256 bytes of a row."""
-
-
-def leaves_of(exprs: Iterable[Expr]) -> list[Expr]:
-    """Return the distinct leaves (names) of some expressions, in order of first use."""
-    seen: set[Expr] = set()
-    found: list[Expr] = []
-    stack = list(exprs)[::-1]
-    while stack:
-        e = stack.pop()
-        if e in seen:
-            continue
-        seen.add(e)
-        if e.op == "name":
-            found.append(e)
-        stack.extend(reversed(e.args))
-    return found
 
 
 def lanes(width: int) -> list[str]:
@@ -125,7 +110,7 @@ class LoopText:
                 stack.pop()
                 continue
             if e.op == "name":
-                memo[e] = self._leaf_is_row(e.value)
+                memo[e] = self._leaf_is_row(e.label)
             else:
                 missing = [a for a in e.args if a not in memo]
                 if missing:
@@ -160,12 +145,12 @@ class LoopText:
                     stack.extend(e.args)
             result = root
             for part in parts:
-                if part.op == "name" and part.value[0] in "rs":
+                if part.op == "name" and part.label[0] in "rs":
                     continue
                 if part not in table:
                     table[part] = leaf(f"h{len(table)}", part.dtype)
             if any(p in table for p in parts):
-                result = _replace(root, {p: table[p] for p in parts if p in table})
+                result = replace_parts(root, {p: table[p] for p in parts if p in table})
             out.append(result)
         return out
 
@@ -214,12 +199,11 @@ class LoopText:
             step = f"{pointer}_s{self.lane}"
             items = [f"at[{k} * {step}]" if k else "at[0]" for k in range(width)]
             raw = f"({base}{width})({', '.join(items)})"
-            lines = [
+            return [
                 f"{register} {label};",
                 f"{{ __global const {base} *at = {pointer} + {address};",
                 f"  {label} = {load_conversion(access.dtype, width, raw)}; }}",
             ]
-            return lines
         return [f"const {register} {label} = {value};"]
 
     def _load_index(
@@ -253,7 +237,7 @@ class LoopText:
         names: dict[str, str] = {}
         lines: list[str] = []
         for item in leaves_of(exprs):
-            label = item.value
+            label = item.label
             assert item.dtype is not None
             if label in self._reads:
                 lines += self._load(label, item.dtype, width)
@@ -482,23 +466,6 @@ class LoopText:
                 f, fold, "t", [f"{a['local']}[item + step]" for a in accumulators], 1, "other"
             ),
         }
-
-
-def _replace(root: Expr, table: dict[Expr, Expr]) -> Expr:
-    """Return `root` with whole subexpressions replaced."""
-    done = dict(table)
-    stack = [root]
-    while stack:
-        e = stack[-1]
-        missing = [a for a in e.args if a not in done] if e not in done else []
-        if missing:
-            stack.extend(missing)
-            continue
-        stack.pop()
-        if e not in done:
-            args = tuple(done[a] for a in e.args)
-            done[e] = e if args == e.args else call(e.op, *args, dtype=e.dtype)
-    return done[root]
 
 
 def _sizeof(base: str) -> int:

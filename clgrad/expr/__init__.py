@@ -14,6 +14,7 @@ from clgrad.expr.diff import diff
 from clgrad.expr.evaluate import evaluate
 from clgrad.expr.functions import TABLE, Function
 from clgrad.expr.helpers import helper_source, helpers_in
+from clgrad.expr.leaves import leaves_of, replace_parts
 from clgrad.expr.node import Expr, call, const, free_names, name, substitute
 from clgrad.expr.parse import parse
 from clgrad.expr.render import Rendered, render
@@ -33,10 +34,12 @@ __all__ = [
     "free_names",
     "helper_source",
     "helpers_in",
+    "leaves_of",
     "load_conversion",
     "name",
     "parse",
     "render",
+    "replace_parts",
     "simplify",
     "store_conversion",
     "substitute",

@@ -57,6 +57,13 @@ class Expr:
             raise FormulaError(f"expr: {self!r} is not a constant. Expected a number.")
         return self.value
 
+    @property
+    def label(self) -> str:
+        """The string of a name; raises `FormulaError` for any other node."""
+        if self.op != NAME or not isinstance(self.value, str):
+            raise FormulaError(f"expr: {self!r} is not a name. Expected a leaf.")
+        return self.value
+
 
 _Key = tuple[str, tuple[Expr, ...], object, DType | None]
 # Weak values: an entry lives as long as its node is held by someone. The key holds only the

@@ -32,7 +32,7 @@ class Compiled:
                 elif arg[0] == "temp":
                     temps.append((position, arg[1]))
                 elif arg[0] == "scalar":
-                    numbers.append((position, arg[1], arg[2]))  # type: ignore[misc]
+                    numbers.append((position, *arg[1:]))
             self.calls.append(
                 (kernel, template, buffers, temps, numbers, launch.global_size, launch.local_size)
             )
@@ -60,13 +60,13 @@ def run(
     Returns:
         Buffers of the refs that are still needed, and the errors of those that failed.
     """
-    if plan.kernels is None:
-        plan.kernels = compile_plan(plan, device)  # type: ignore[assignment]
+    if plan.compiled is None:
+        plan.compiled = compile_plan(plan, device)
     registers: dict[Ref, Any] = {~k: buffer for k, buffer in enumerate(leaves)}
     leaves.clear()
     failed: dict[Ref, BaseException] = {}
-    for compiled in plan.kernels:  # type: ignore[union-attr]
-        step = compiled.step  # type: ignore[attr-defined]
+    for compiled in plan.compiled:
+        step = compiled.step
         if failed and (cause := _cause(step, failed)) is not None:
             for ref in step.makes:
                 failed[ref] = cause
@@ -79,7 +79,15 @@ def run(
             for source, target, nbytes in step.copies:
                 device.copy(registers[source], registers[target], nbytes)
             temps = [device.allocate(n) for n in step.scratch] if step.scratch else ()
-            for kernel, template, buffers, wanted, numbers, global_size, local_size in compiled.calls:  # type: ignore[attr-defined]
+            for (
+                kernel,
+                template,
+                buffers,
+                wanted,
+                numbers,
+                global_size,
+                local_size,
+            ) in compiled.calls:
                 args = template.copy()
                 for position, ref in buffers:
                     args[position] = registers[ref]

@@ -79,9 +79,7 @@ def _decide(sig: Signature, traits: DeviceTraits) -> FoldOrder:
         lanes = "group" if group else "kept" if kept else "inner"
     if lanes != "inner" or shape[reduced[-1]] < width or not traits.is_cpu:
         width = 1
-    return FoldOrder(
-        shape, reduced, lanes, width, _parts(shape, reduced, rows, traits), group
-    )
+    return FoldOrder(shape, reduced, lanes, width, _parts(shape, reduced, rows, traits), group)
 
 
 def _space(sig: Signature) -> tuple[tuple[int, ...], list[int], tuple[int, ...]]:

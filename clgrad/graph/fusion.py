@@ -31,7 +31,7 @@ CANDIDATES = 8
 
 @dataclass(slots=True)
 class Entry:
-    """A pending op: its signature, the refs of its operands, for a write the ref of the old value."""
+    """A pending op: its signature and the refs of its operands; of a write also the old value's."""
 
     sig: Signature
     sources: tuple[Ref, ...]
@@ -83,7 +83,7 @@ class Fusion:
         return group
 
     def _candidates(self, e: Ref, points: int) -> list[Group]:
-        """Return groups worth joining: those of the sources, latest first, then sharers of leaves."""
+        """Return groups worth joining: those of the sources, latest first, then sharers of reads."""
         entry = self.entries[e]
         homes = {g.index for r in entry.sources if (g := self.home.get(r)) is not None}
         ordered = [self.groups[k] for k in sorted(homes, reverse=True)]
@@ -108,7 +108,9 @@ class Fusion:
             return False
         points = fresh_numel(sig.space)
         row = points != group.numel
-        if row and (group.split or group.reduced is None or points != fresh_numel(group.kept_shape)):
+        if row and (
+            group.split or group.reduced is None or points != fresh_numel(group.kept_shape)
+        ):
             return False
         resolved = self._resolve(group, e, row)
         if resolved is None and not row and group.refactor(squeezed(sig.space)):
@@ -286,7 +288,9 @@ class Fusion:
                 return False
         return True
 
-    def _composed(self, home: Group, member: Member, layout: Layout, inner: Layout) -> Layout | None:
+    def _composed(
+        self, home: Group, member: Member, layout: Layout, inner: Layout
+    ) -> Layout | None:
         if member.row:
             inner = kept_layout(inner, home.reduced or ())
         return compose(layout, inner)

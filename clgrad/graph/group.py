@@ -136,7 +136,7 @@ class Group:
         return made
 
     def refactor(self, shape: tuple[int, ...]) -> bool:
-        """Give the space another shape with the same points in the same order, if all reads allow."""
+        """Give the space another shape, the same points in the same order, if all reads allow."""
         if shape == self.shape:
             return True
         if self.reduced is not None or self.single is not None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from clgrad.codegen.loop_body import leaves_of
 from clgrad.codegen.loop_spec import FoldSpec, Reach, StoreSpec, access_of
 from clgrad.codegen.loops import LoopSpec, loop_arguments
 from clgrad.codegen.matmul import MatmulProblem, lower_matmul
 from clgrad.codegen.spec import Spec
 from clgrad.dtypes import DType
-from clgrad.expr import Expr, substitute
+from clgrad.expr import Expr, leaves_of, substitute
 from clgrad.expr import name as leaf
 from clgrad.graph.fold_order import chunk_length
 from clgrad.graph.fusion import Entry
@@ -74,15 +73,21 @@ class Step:
     scratch: tuple[int, ...] = ()
 
 
-def lower(group: Group, entries: Sequence[Entry], temporaries: Callable[[Ref], DType],
-          traits: DeviceTraits) -> Step:
+def lower(
+    group: Group,
+    entries: Sequence[Entry],
+    temporaries: Callable[[Ref], DType],
+    traits: DeviceTraits,
+) -> Step:
     """Return the step that runs `group`."""
     if group.single is not None and entries[group.single].sig.kind == "matmul":
         return _matmul(group, entries, traits)
     return _loop(group, entries, temporaries, traits)
 
 
-def _stores(group: Group, entries: Sequence[Entry], dtype_of: Callable[[Ref], DType]) -> list[Store]:
+def _stores(
+    group: Group, entries: Sequence[Entry], dtype_of: Callable[[Ref], DType]
+) -> list[Store]:
     stores = []
     if group.single is not None:
         entry = entries[group.single]
@@ -90,16 +95,18 @@ def _stores(group: Group, entries: Sequence[Entry], dtype_of: Callable[[Ref], DT
         assert target is not None
         layout = group.level_layout(target, False)
         assert layout is not None
-        member = group.members[group.single]
-        return [Store(group.single, entry.sig.meta.dtype, layout, member.expr, False, 0)]
+        expr = group.members[group.single].expr
+        return [Store(group.single, entry.sig.meta.dtype, layout, expr, False, 0)]
     for ref in sorted(group.stores):
-        member = group.members.get(ref)
-        if member is None:
+        if ref not in group.members:
             continue  # a partial result, below
+        member = group.members[ref]
         phase = max(member.phase - 1, 0) if member.row else member.phase
         assert member.expr.dtype is not None
         stores.append(
-            Store(ref, member.expr.dtype, group.own_layout(member.row), member.expr, member.row, phase)
+            Store(
+                ref, member.expr.dtype, group.own_layout(member.row), member.expr, member.row, phase
+            )
         )
     kept = group.kept_shape
     flat = Layout.contiguous(kept)
@@ -127,8 +134,8 @@ def _used_folds(group: Group, exprs: Sequence[Expr]) -> list[int]:
     pending = list(exprs)
     while pending:
         for item in leaves_of([pending.pop()]):
-            if item.value[0] == "r":
-                f = int(item.value[1:].partition("_")[0])
+            if item.label[0] == "r":
+                f = int(item.label[1:].partition("_")[0])
                 if f not in used:
                     used.add(f)
                     pending.extend(group.folds[f].element)
@@ -148,23 +155,24 @@ def _loop(
     scalars: list[tuple[Ref, int, DType]] = []
     counts = {"x": 0, "i": 0}
     for item in leaves_of(exprs):
-        letter = item.value[0]
+        letter = item.label[0]
         assert item.dtype is not None
         if letter in counts:
-            ref, layout = group.leaves[item.value]
-            rename[item.value] = leaf(f"{letter}{counts[letter]}", item.dtype)
+            ref, layout = group.leaves[item.label]
+            rename[item.label] = leaf(f"{letter}{counts[letter]}", item.dtype)
             counts[letter] += 1
             reads.append((ref, layout, item.dtype))
         elif letter == "s":
-            rename[item.value] = leaf(f"s{len(scalars)}", item.dtype)
-            scalars.append(group.scalars[int(item.value[1:])])
+            rename[item.label] = leaf(f"s{len(scalars)}", item.dtype)
+            scalars.append(group.scalars[int(item.label[1:])])
         elif letter == "r":
-            f, _, j = item.value[1:].partition("_")
-            rename[item.value] = leaf(f"r{fold_ids.index(int(f))}_{j}", item.dtype)
+            f, _, j = item.label[1:].partition("_")
+            rename[item.label] = leaf(f"r{fold_ids.index(int(f))}_{j}", item.dtype)
     layouts = [r[1] for r in reads] + [s.layout for s in stores]
     reduced = group.reduced or () if folds else ()
     kept_shape, kept_strides = _merged(
-        [kept_layout(x, reduced) for x in layouts], order_by=len(reads) if group.single is not None else -1
+        [kept_layout(x, reduced) for x in layouts],
+        order_by=len(reads) if group.single is not None else -1,
     )
     # the folded dims stay as the order of folding has them
     folded_shape = tuple(group.shape[d] for d in reduced)
@@ -229,7 +237,9 @@ def _loop(
     return Step(group, [Launch(spec, tuple(args), global_size, local_size)], touched, stores)
 
 
-def _merged(layouts: Sequence[Layout], order_by: int) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+def _merged(
+    layouts: Sequence[Layout], order_by: int
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     """Merge dims; with `order_by` after sorting them so that that layout's strides descend."""
     if order_by >= 0:
         lead = layouts[order_by]
@@ -243,7 +253,9 @@ def _width(extent: int, exprs: Sequence[Expr], traits: DeviceTraits) -> int:
     """Return the vector width along a dim of `extent` elements: 1 where it is too short."""
     if not traits.is_cpu:
         return 1
-    sizes = [x.dtype.itemsize for x in leaves_of(exprs) if x.dtype is not None and x.value[0] != "i"]
+    sizes = [
+        x.dtype.itemsize for x in leaves_of(exprs) if x.dtype is not None and x.label[0] != "i"
+    ]
     width = traits.vector_width(max(sizes, default=4))
     return width if extent >= width else 1
 
@@ -265,7 +277,9 @@ def _geometry(
         extra = (segment,)
         items = fresh_numel(shape[:-1]) * -(-last // segment)
     elif spec.lanes == "kept":
-        items = rows // shape[spec.kept - 1] * max(shape[spec.kept - 1] // spec.width, 1) if rows else 0
+        items = (
+            rows // shape[spec.kept - 1] * max(shape[spec.kept - 1] // spec.width, 1) if rows else 0
+        )
     else:
         items = rows
     if spec.split:
@@ -318,5 +332,7 @@ def _matmul(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Ste
     reads: dict[Ref, list[tuple[Layout, int]]] = {}
     for ref, layout in zip(entry.sources, sig.reads, strict=True):
         reads.setdefault(ref, []).append((layout, 0))
-    store = Store(e, sig.meta.dtype, Layout.contiguous(sig.space), leaf("acc", sig.meta.dtype), False, 0)
+    store = Store(
+        e, sig.meta.dtype, Layout.contiguous(sig.space), leaf("acc", sig.meta.dtype), False, 0
+    )
     return Step(group, launches, reads, [store], lowered.temporaries)

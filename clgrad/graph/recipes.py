@@ -15,14 +15,14 @@ from clgrad.ops.signature import Signature
 class Recipe:
     """How to compute a value again; `sources` are held strongly and may be recipes themselves."""
 
-    __slots__ = ("depth", "scalars", "sig", "sources")
+    __slots__ = ("scalars", "sig", "sources")
 
-    def __init__(self, sig: Signature, sources: tuple[Value, ...], scalars: tuple[Any, ...]) -> None:
+    def __init__(
+        self, sig: Signature, sources: tuple[Value, ...], scalars: tuple[Any, ...]
+    ) -> None:
         self.sig = sig
         self.sources = sources
         self.scalars = scalars
-        depths = [v.recipe.depth for v in sources if v.recipe is not None]
-        self.depth: int = 1 + max(depths, default=0)
 
 
 def unmade(value: Value) -> list[Value]:

@@ -19,7 +19,7 @@ from clgrad.errors import ExecutionError
 from clgrad.graph import dump, execute, watch
 from clgrad.graph.fusion import Entry
 from clgrad.graph.recipes import Recipe, unmade
-from clgrad.graph.schedule import DEAD, HELD, RECIPE_DEPTH, SAVED, LeafInfo, Plan, make_plan
+from clgrad.graph.schedule import DEAD, HELD, SAVED, LeafInfo, Plan, make_plan
 from clgrad.graph.storage import Value
 from clgrad.ops.signature import Signature
 from clgrad.traits import DeviceTraits
@@ -68,7 +68,10 @@ class Recorder:
     def add(
         self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...], based: bool
     ) -> Value:
-        """Append an entry (if `based`, the last value is the old one of a write); returns the handle of its pending result. The hot path."""
+        """Append an entry and return the handle of its pending result; the hot path.
+
+        If `based`, the last of `values` is the old value of a write.
+        """
         while True:
             with self.lock:
                 batch = self.batch
@@ -173,8 +176,7 @@ class Recorder:
         entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
         dtypes: dict[int, DType] = {}
         for entry in entries:
-            for ref, dtype in zip(entry.sources, entry.sig.dtypes, strict=True):
-                dtypes[ref] = dtype
+            dtypes.update(zip(entry.sources, entry.sig.dtypes, strict=True))
             if entry.base is not None:
                 dtypes[entry.base] = entry.sig.meta.dtype
         leaves = [
@@ -287,7 +289,7 @@ def _failed(value: Value) -> ExecutionError:
     return error
 
 
-# ---- what dispatch uses ----------------------------------------------------------------------------
+# ---- what dispatch uses ------------------------------------------------------------------------
 
 
 def record(sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...]) -> Value:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from clgrad.dtypes import DType
 from clgrad.graph.fusion import Entry, Fusion
@@ -22,11 +23,10 @@ DEAD, SAVED, HELD = 0, 1, 2
 """Who needs a result after the flush: nobody, only something saved for backward, a storage."""
 
 RECIPE_OPS = 16
-"""Ops of one recipe at most: the measured break-even against reading a stored value."""
+"""Ops of one recipe at most, those of recipes that it reads included: the measured break-even
+against reading a stored value. It also bounds how often a chain over many flushes is recorded."""
 RECIPE_BYTES = 16384
 """Smaller values are stored: recording them again costs more than their memory is worth."""
-RECIPE_DEPTH = 8
-"""Recipes over recipes of earlier flushes; without a cap a chain is recorded over and over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,6 @@ class LeafInfo:
         owned: its handle is dead: the buffer may be donated or released.
         keepable: a recipe may hold on to it (alive, not shared with the outside).
         shared: outside memory: written in place always.
-        depth: recipe depth of what it came from.
     """
 
     numel: int
@@ -79,7 +78,7 @@ class Plan:
     entries: list[Entry]
     donations: int = 0
     copies: int = 0
-    kernels: list[object] | None = None
+    compiled: list[Any] | None = None
 
 
 def make_plan(
@@ -102,13 +101,14 @@ def make_plan(
 
     steps = [lower(g, entries, dtype_of, traits) for g in order]
     kept_alive = _leaves_of_recipes(recipes, entries)
-    plan = Plan([], sorted(recipes), [e for e in range(len(entries)) if stored[e] and wanted[e]],
-                entries)
+    plan = Plan(
+        [], sorted(recipes), [e for e in range(len(entries)) if stored[e] and wanted[e]], entries
+    )
     _Buffers(plan, steps, entries, leaves, fusion, set(plan.kept), kept_alive).run()
     return plan
 
 
-# ---- what is computed at all -----------------------------------------------------------------------
+# ---- what is computed at all -------------------------------------------------------------------
 
 
 def _recipes(
@@ -177,7 +177,7 @@ def _wanted(entries: Sequence[Entry], stored: Sequence[bool]) -> list[bool]:
     return wanted
 
 
-# ---- the order of steps ----------------------------------------------------------------------------
+# ---- the order of steps ------------------------------------------------------------------------
 
 
 def _order(groups: Sequence[Group], entries: Sequence[Entry]) -> list[Group]:
@@ -230,7 +230,7 @@ def _order(groups: Sequence[Group], entries: Sequence[Entry]) -> list[Group]:
     return order
 
 
-# ---- buffers ---------------------------------------------------------------------------------------
+# ---- buffers -----------------------------------------------------------------------------------
 
 
 class _Buffers:

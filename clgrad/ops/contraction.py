@@ -25,7 +25,10 @@ def _shape(op: Op, operands: tuple[Meta, Meta], static: dict[str, Any], device: 
             f"{b.dtype.name}. Hint: cast one with .to(dtype)."
         )
     if a.dtype is bool_:
-        raise DTypeError("matmul: dtype bool is not taken. Expected a number. Hint: cast to an integer or a float first.")
+        raise DTypeError(
+            "matmul: dtype bool is not taken. Expected a number. Hint: cast to an integer or a "
+            "float first."
+        )
     if a.shape[-1] != b.shape[-2]:
         raise ShapeError(
             f"matmul: shapes {list(a.shape)} and {list(b.shape)} cannot be multiplied "

@@ -1,7 +1,7 @@
 """Ops that make tensors out of numbers and the element's own index; all are fusable for free.
 
-Random numbers are counter-based (Philox4x32-10): element `i` of a call depends on (seed, offset + i)
-alone, whatever the device, the fusion and the order of execution.
+Random numbers are counter-based (Philox4x32-10): element `i` of a call depends on
+(seed, offset + i) alone, whatever the device, the fusion and the order of execution.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from clgrad.dtypes import DType
 from clgrad.layout import Layout
 
 LIMIT = 1 << 16
-"""Entries after which an intern table starts anew (old metas stay valid, they only lose sharing)."""
+"""Entries after which an intern table starts anew (old metas stay valid, sharing is lost)."""
 
 
 class Meta:

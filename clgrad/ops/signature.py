@@ -23,7 +23,7 @@ from clgrad.errors import DeviceError, DTypeError, ShapeError
 from clgrad.expr import Expr, call, const, count_ops, free_names, typed
 from clgrad.expr import name as leaf
 from clgrad.layout import Layout, broadcast_shapes, wrap_dim
-from clgrad.ops.meta import LIMIT, Meta, fresh_meta
+from clgrad.ops.meta import LIMIT, Meta, fresh_meta, meta_of
 from clgrad.ops.registry import Op
 
 INDEX = "i"
@@ -233,8 +233,7 @@ def _creation(
     compute = dtype.compute
     numbers = compute if op.promote == "same" else by_name(op.promote)
     leaves = {
-        p: leaf(f"s{k}", numbers)
-        for k, p in enumerate(p for p, _ in op.params if p in op.numeric)
+        p: leaf(f"s{k}", numbers) for k, p in enumerate(p for p, _ in op.params if p in op.numeric)
     }
     count = len(leaves)
     leaves[INDEX] = leaf(INDEX, by_name("int64"))
@@ -287,7 +286,7 @@ def _reduction(
         count *= x.shape[d]
     shape = tuple(x.shape[d] for d in kept)
     if count == 0 and not rule.empty and fresh_numel(shape):
-        raise ClgradEmptyReduction(op.name, x.shape, dims)
+        raise EmptyReductionError(op.name, x.shape, dims)
     result = computed if op.result == "same" else by_name(op.result)
     acc = computed.compute
     dtypes = tuple(acc if d == "acc" else by_name(d) for d in rule.accumulate)
@@ -317,7 +316,8 @@ def _reduction(
         final = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
     return Signature(
         op, "reduce", space=moved.shape, reduced=len(dims), order=(*kept, *dims), reads=(moved,),
-        dtypes=(x.dtype,), fold=fold, meta=fresh_meta(result, final, common_device(op, [x], device)),
+        dtypes=(x.dtype,), fold=fold,
+        meta=fresh_meta(result, final, common_device(op, [x], device)),
     )  # fmt: skip
 
 
@@ -335,7 +335,7 @@ def fresh_numel(shape: Sequence[int]) -> int:
     return count
 
 
-class ClgradEmptyReduction(ShapeError, IndexError):
+class EmptyReductionError(ShapeError, IndexError):
     """A reduction without a neutral element was asked to fold nothing."""
 
     def __init__(self, op: str, shape: tuple[int, ...], dims: tuple[int, ...]) -> None:
@@ -359,8 +359,8 @@ def extreme(dtype: DType, highest: bool) -> float | int:
         return int(highest)
     bits = dtype.itemsize * 8
     if dtype.kind == "u":
-        return 2**bits - 1 if highest else 0
-    return 2 ** (bits - 1) - 1 if highest else -(2 ** (bits - 1))
+        return (1 << bits) - 1 if highest else 0
+    return (1 << bits - 1) - 1 if highest else -(1 << bits - 1)
 
 
 def _primitive(
@@ -368,8 +368,9 @@ def _primitive(
 ) -> Signature:
     assert op.shape is not None
     metas = [m for m in operands if isinstance(m, Meta)]
-    made: Signature = op.shape(op, operands, _static_params(op, static),
-                               common_device(op, metas, device))
+    made: Signature = op.shape(
+        op, operands, _static_params(op, static), common_device(op, metas, device)
+    )
     return made
 
 
@@ -380,13 +381,11 @@ _RULES: dict[str, Callable[..., Signature]] = {
     "primitive": _primitive,
 }
 
-_views: dict[Any, Meta] = {}
+_views: dict[Any, Meta | None] = {}
 
 
 def view_meta(op: Op, x: Meta, static: tuple[Any, ...]) -> Meta | None:
     """Return the meta of a view of `x`, or None where only a copy has that shape (reshape)."""
-    from clgrad.ops.meta import meta_of
-
     key = (op, x, static)
     if key not in _views:
         if len(_views) > LIMIT:

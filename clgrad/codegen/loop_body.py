@@ -6,7 +6,7 @@ them, once for vectors and once for the scalar tail. Coordinates are called `c0 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec

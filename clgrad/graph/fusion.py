@@ -83,7 +83,7 @@ class Fusion:
         return group
 
     def _candidates(self, e: Ref, points: int) -> list[Group]:
-        """Return groups worth joining: those of the sources, latest first, then sharers of reads."""
+        """Return groups worth joining: the sources' own, latest first, then those sharing reads."""
         entry = self.entries[e]
         homes = {g.index for r in entry.sources if (g := self.home.get(r)) is not None}
         ordered = [self.groups[k] for k in sorted(homes, reverse=True)]

@@ -13,20 +13,26 @@ add = pointwise("add", "a, b", "a + b", da="g", db="g", doc="Sum of two tensors.
 sub = pointwise("sub", "a, b", "a - b", da="g", db="-g", doc="Difference of two tensors.")
 mul = pointwise("mul", "a, b", "a * b", da="g * b", db="g * a", doc="Product of two tensors.")
 div = pointwise(
-    "div", "a, b", "a / b", da="g / b", db="-g * (a / b) / b", promote="float", doc="Quotient."
-)
+    "div", "a, b", "a / b", da="g / b", db="-g * (a / b) / b", promote="float",
+    domain={"b": (0.5, 2)}, doc="Quotient.",
+)  # fmt: skip
 neg = pointwise("neg", "x", "-x", dx="-g", doc="Negative.")
 pow_ = pointwise(
     "pow", "a, b", "pow(a, b)",
     da="where(b == 0, 0, g * (b * pow(a, b - 1)))",
     db="g * where(a == 0 and b >= 0, 0, y * log(a))",
+    domain={"a": (0.2, 2)},
     doc="`a` to the power of `b`.",
 )  # fmt: skip
 exp = pointwise("exp", "x", "exp(x)", dx="g * y", promote="float", doc="e to the power of x.")
-log = pointwise("log", "x", "log(x)", dx="g / x", promote="float", doc="Natural logarithm.")
+log = pointwise(
+    "log", "x", "log(x)", dx="g / x", promote="float", domain={"x": (0.1, 4)},
+    doc="Natural logarithm.",
+)  # fmt: skip
 sqrt = pointwise(
-    "sqrt", "x", "sqrt(x)", dx="g / (2 * y)", promote="float", doc="Square root; NaN below zero."
-)
+    "sqrt", "x", "sqrt(x)", dx="g / (2 * y)", promote="float", domain={"x": (0.1, 4)},
+    doc="Square root; NaN below zero.",
+)  # fmt: skip
 tanh = pointwise(
     "tanh", "x", "tanh(x)", dx="g * (1 - y * y)", promote="float", doc="Hyperbolic tangent."
 )

@@ -67,6 +67,7 @@ class Op:
         forward: composites: `(*tensors, **params) -> Tensor`.
         shape: primitives: `(metas, params) -> Signature`; see `signature`.
         inplace: whether `name_` exists.
+        domain: input name -> interval from which tests draw it, where not every number will do.
         node_name: what `grad_fn` is called.
     """
 
@@ -87,6 +88,7 @@ class Op:
     shape: Callable[..., Any] | None = None
     reduction: Reduction | None = None
     inplace: bool = False
+    domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     node_name: str = ""
     doc: str = ""
     source: str = ""
@@ -146,6 +148,7 @@ def pointwise(
     masks: Sequence[str] = (),
     static: Sequence[tuple[str, Any]] = (),
     inplace: bool = True,
+    domain: Mapping[str, tuple[float, float]] | None = None,
     node_name: str = "",
     doc: str = "",
     add: bool = True,
@@ -159,6 +162,7 @@ def pointwise(
         formula: value of an element, in Python expression syntax.
         masks: operands that must be bool.
         static: further parameters that take no part in the formula (`dtype` of a cast).
+        domain: input name -> interval in which value and derivatives are finite and smooth.
         derivatives: `d<input>="formula over g, the inputs and y"`.
 
     Raises:
@@ -188,6 +192,7 @@ def pointwise(
             for key, text in derivatives.items()
         },
         inplace=inplace,
+        domain=domain or {},
         node_name=node_name or f"{camel(name)}Backward0",
         doc=doc,
         source=formula,

@@ -144,7 +144,7 @@ def _numbers(x: Tensor, indent: int) -> str:
         options["formatter"] = {"float_kind": lambda v: f"{v:.0f}."}
     text: str = np.array2string(
         array, separator=", ", prefix=" " * indent, suffix="",
-        floatmode="maxprec_equal", **options,
+        floatmode="fixed", **options,
     )  # fmt: skip
     return text.replace("True", " True") if array.dtype.kind == "b" else text
 

@@ -122,7 +122,7 @@ class FunctionNode(Node):
                 )
             if k not in self._places:
                 raise AutogradError(
-                    f"function {name} returned a gradient different from None at position "
+                    f"function {name} returned a gradient different than None at position "
                     f"{k + 1}, but the corresponding forward input was not a Variable."
                 )
         return [results[k] for k in self._places]
@@ -251,6 +251,7 @@ class _Wrapping:
                     "If your Function modifies Tensors inplace that are views, it must return "
                     "them as its only output. Hint: clone() the input."
                 )
+            out._family().bump("mark_dirty")  # forward may have written by other means than ops
             return self.known(out, out, k, rebase(out, self.node))
         if is_input:
             twin = make_view(out, out._meta, MULTI_OUTPUT if self.count > 1 else CUSTOM)
@@ -314,7 +315,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             mode.grad = recording
         if not recording or not any(
-            isinstance(g, Tensor) and requires_grad_of(g) for g in (*grads, *ctx.saved_tensors)
+            isinstance(g, Tensor) and requires_grad_of(g) for g in grads
         ):
             return results
         outputs = results if isinstance(results, tuple) else (results,)

@@ -148,14 +148,13 @@ class Recorder:
                     self._close(batch)
                 return
             self.batch = Batch(self)
-            values = [r() for r in batch.outs]
-            # run op by op, a result has no storage yet when it is flushed, and is no recipe
-            saved = HELD if config.get().eager else SAVED
-            live = tuple([DEAD if v is None else HELD if v.held else saved for v in values])
+            values, live = _snapshot(batch.outs)
             handles = [r() for r in batch.leaf_handles]
             infos = tuple(
                 [
-                    _leaf_facts(buffer, value)
+                    (buffer.nbytes, buffer.holds == 1, False, False)
+                    if value is None
+                    else (buffer.nbytes, False, not value.shared, value.shared)
                     for buffer, value in zip(batch.leaves, handles, strict=True)
                 ]
             )
@@ -163,7 +162,7 @@ class Recorder:
             if traits is not self.traits:
                 self.traits = traits
                 self.plans = _plans.setdefault((self.device, traits), {})
-            key = (tuple(batch.entries), live, infos)
+            key = (tuple(batch.entries), tuple(live), infos)
             plan = self.plans.get(key)
             if plan is None:
                 plan = self._plan(batch, live, infos)
@@ -172,7 +171,7 @@ class Recorder:
                 self.plans[key] = plan
             self._run(plan, batch, values, handles)
 
-    def _plan(self, batch: Batch, live: tuple[int, ...], infos: tuple[Any, ...]) -> Plan:
+    def _plan(self, batch: Batch, live: list[int], infos: tuple[Any, ...]) -> Plan:
         entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
         dtypes: dict[int, DType] = {}
         for entry in entries:
@@ -193,15 +192,19 @@ class Recorder:
             value = values[e]
             if value is not None:
                 value.buffer = registers.get(e)
-                value.error = failed.get(e)
+                if failed:
+                    value.error = failed.get(e)
         del registers
-        self._keep_recipes(plan, values, handles, batch)
+        if plan.recipes:
+            self._keep_recipes(plan, values, handles, batch)
         for value in values:
             if value is not None:
                 value.tape = None
                 value.index = -1
-        batch.leaf_handles = [weakref.ref(h) for h in handles if h is not None]
-        self._close(batch)
+        for value in handles:
+            if value is not None and value.tape is batch:
+                value.tape = None
+                value.index = -1
         watch.flushed(plan, self.device, batch)
         if failed:
             raise next(iter(failed.values()))
@@ -255,11 +258,25 @@ class Recorder:
             self.batch = Batch(self)
 
 
-def _leaf_facts(buffer: Any, value: Value | None) -> tuple[int, bool, bool, bool]:
-    """Return (bytes, owned, keepable, shared) of a leaf, as `LeafInfo` has them."""
-    if value is None:
-        return buffer.nbytes, buffer.holds == 1, False, False
-    return buffer.nbytes, False, not value.shared, value.shared
+def _snapshot(outs: list[weakref.ref[Value]]) -> tuple[list[Value | None], list[int]]:
+    """Return the results that are alive, held strongly from now on, and who needs each."""
+    # run op by op, a result has no storage yet when it is flushed, and is no recipe
+    saved = HELD if config.get().eager else SAVED
+    values: list[Value | None] = []
+    live: list[int] = []
+    for r in outs:
+        value = r()
+        values.append(value)
+        if value is None:
+            live.append(DEAD)
+            continue
+        holder = value.holder
+        if holder.__class__ is _ref:  # the usual case of `Value.held`, without a call
+            storage = holder()
+            live.append(HELD if storage is not None and storage.value is value else saved)
+        else:
+            live.append(HELD if value.held else saved)
+    return values, live
 
 
 _plans: dict[Any, dict[Any, Plan]] = {}

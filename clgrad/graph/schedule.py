@@ -76,6 +76,7 @@ class Plan:
     recipes: list[Ref]
     kept: list[Ref]
     entries: list[Entry]
+    launches: int = 0
     donations: int = 0
     copies: int = 0
     compiled: list[Any] | None = None
@@ -296,6 +297,7 @@ class _Buffers:
                 if ref in given or self._donatable(ref, position):
                     out.release.append(ref)
             self.plan.steps.append(out)
+        self.plan.launches = sum(len(s.launches) for s in self.plan.steps)
         self.plan.donations = sum(len(s.donate) for s in self.plan.steps)
         self.plan.copies = sum(len(s.copies) for s in self.plan.steps)
 

@@ -39,7 +39,7 @@ def recorded(batch: Any, sig: Any) -> None:
 def flushed(plan: Any, device: Any, batch: Any) -> None:
     """Say that a plan has been enqueued."""
     statistics.flushes += 1
-    statistics.launches += sum(len(s.launches) for s in plan.steps)
+    statistics.launches += plan.launches
     statistics.donations += plan.donations
     statistics.copies += plan.copies
     statistics.recipes += len(plan.recipes)

@@ -74,7 +74,7 @@ def _finish(made: Tensor, requires_grad: bool) -> Tensor:
     return made
 
 
-# ---- from data -------------------------------------------------------------------------------
+# ---- from data ---------------------------------------------------------------------------------
 
 
 def tensor(
@@ -106,7 +106,9 @@ def _as_array(data: Any, wanted: DType | None) -> Any:
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise ClgradValueError(f"tensor: the sequences are not of equal lengths ({error}).") from None
+        raise ClgradValueError(
+            f"tensor: the sequences are not of equal lengths ({error}). Expected a rectangle."
+        ) from None
     if array.dtype.kind not in "biuf":
         raise ClgradTypeError(
             f"tensor: got data of type {array.dtype}. Expected numbers in nested sequences of "
@@ -135,7 +137,10 @@ def _upload(array: Any, dtype: DType, device: Any) -> Tensor:
     elif dtype.kind == "b" and array.dtype.kind != "b":
         array = array != 0
     stored = np.ascontiguousarray(array, dtype.numpy).reshape(-1)
-    return fresh(dispatch.backend.from_host(device, stored, dtype), fresh_meta(dtype, shape, device))
+    value = dispatch.backend.from_host(device, stored, dtype)
+    if stored.size and dtype.is_integral:
+        value.bounds = (int(stored.min()), int(stored.max()))
+    return fresh(value, fresh_meta(dtype, shape, device))
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -153,7 +158,7 @@ def from_numpy(array: Any, device: Any = None) -> Tensor:
     return tensor(array, device=device)
 
 
-# ---- from numbers ----------------------------------------------------------------------------
+# ---- from numbers ------------------------------------------------------------------------------
 
 
 def shape_of(size: tuple[Any, ...], op: str) -> tuple[int, ...]:
@@ -189,9 +194,7 @@ def _constant(size: tuple[Any, ...], value: float, op: str, dtype: Any, device: 
     return made
 
 
-def zeros(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of zeros."""
     return _finish(_constant(size, 0, "zeros", dtype, device), requires_grad)
 

@@ -10,6 +10,7 @@
     ├── AutogradError      (RuntimeError)   backward, leaves, views
     │   ├── VersionError                    a saved value was overwritten in place
     │   └── GraphFreedError                 a second backward through a freed graph
+    ├── StateDictError     (RuntimeError)   names or shapes of a checkpoint that do not fit
     ├── ClgradIndexError   (IndexError)     dims, indices, targets out of range
     ├── ClgradTypeError    (TypeError)      an argument of the wrong Python type
     ├── ClgradValueError   (ValueError)     an argument with a value that has no meaning
@@ -61,6 +62,10 @@ class VersionError(AutogradError):
 
 class GraphFreedError(AutogradError):
     """Backward went a second time through a graph whose saved values are gone."""
+
+
+class StateDictError(ClgradError, RuntimeError):
+    """Names or shapes of saved state do not fit the module or optimizer."""
 
 
 class ClgradIndexError(ClgradError, IndexError):

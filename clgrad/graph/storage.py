@@ -26,6 +26,8 @@ class Value:
         shared: memory that somebody outside may read or write.
         holder: weak reference to the storage whose current value this is; a tuple of them where
             clones share it.
+        bounds: least and largest element of integers that came from the host: what indexes by
+            them can be checked without waiting.
     """
 
     # Most values only ever have what `__init__` sets; the rest are class attributes until then,
@@ -34,6 +36,7 @@ class Value:
     recipe: Any = None
     shared = False
     holder: Any = None
+    bounds: tuple[int, int] | None = None
     error: BaseException | None = None
 
     def __init__(

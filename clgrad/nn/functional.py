@@ -1,0 +1,133 @@
+"""What layers compute, as functions of tensors. All are composed of ops of the table; they fuse.
+
+Losses are in `loss_functions` and found here too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clgrad.creation import arange
+from clgrad.dispatch import apply, unary
+from clgrad.dtypes import int64
+from clgrad.errors import ClgradValueError, DTypeError, ShapeError
+from clgrad.functional.products import matmul
+from clgrad.host import array_of
+from clgrad.nn.classes import known_bounds
+from clgrad.nn.loss_functions import cross_entropy, log_softmax, mse_loss, nll_loss, stable
+from clgrad.ops.registry import OPS
+from clgrad.tensor import Tensor
+from clgrad.writing import apply_
+
+_relu, _sigmoid, _tanh = unary(OPS["relu"]), unary(OPS["sigmoid"]), unary(OPS["tanh"])
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `input @ weight.T + bias`.
+
+    Args:
+        input: shape (*, in_features).
+        weight: shape (out_features, in_features) or (in_features).
+        bias: shape (out_features) or ().
+
+    Raises:
+        ShapeError: the last sizes of input and weight differ.
+        DTypeError: the dtypes differ.
+    """
+    have, want = input._meta.shape, weight._meta.shape
+    if not have or not want or have[-1] != want[-1]:
+        raise ShapeError(
+            f"linear: mat1 and mat2 shapes cannot be multiplied: input has shape {list(have)}, "
+            f"weight {list(want)}. Expected equal last sizes. Hint: in_features of the layer must "
+            "be the size of the input's last dimension."
+        )
+    if input._meta.dtype is not weight._meta.dtype:
+        raise DTypeError(
+            f"linear: mat1 and mat2 must have the same dtype, but got {input.dtype.name} and "
+            f"{weight.dtype.name}. Hint: cast the input with .to(), or the layer."
+        )
+    product = matmul(input, weight.t() if len(want) == 2 else weight)
+    return product if bias is None else product + bias
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return the positive part; NaN stays NaN."""
+    return apply_(OPS["relu"], (input,)) if inplace else _relu(input)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """Overwrite `input` with its positive part."""
+    return relu(input, inplace=True)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """Return the logistic function."""
+    return _sigmoid(input)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """Return the hyperbolic tangent."""
+    return _tanh(input)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return `input * sigmoid(input)`."""
+    if inplace:
+        return apply_(OPS["mul"], (input, _sigmoid(input)))
+    made: Tensor = apply(OPS["mul"], (input, _sigmoid(input)))
+    return made
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """Return exponentials that sum to 1 along `dim`.
+
+    Args:
+        input: any shape.
+        dim: where they sum to 1; must be given.
+        dtype: cast `input` to this first.
+    """
+    shifted, d = stable("softmax", input, dim, dtype)
+    powers = shifted.exp()
+    return powers / powers.sum(dim=d, keepdim=True)  # type: ignore[no-any-return]  # a Tensor
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Return int64 zeros with a one at each class, in a new last dimension.
+
+    Args:
+        tensor: class indices, int64, shape (*).
+        num_classes: size of the new dimension; the largest class + 1 if -1.
+
+    Raises:
+        ClgradValueError: a class below 0, or not below `num_classes`.
+    """
+    if tensor.dtype is not int64:
+        raise DTypeError(
+            f"one_hot: one_hot is only applicable to index tensor, got {tensor.dtype.name}. "
+            "Expected int64. Hint: .long()."
+        )
+    bounds = known_bounds(tensor)
+    if bounds is None or bounds[0] < 0 or num_classes < 0 or bounds[1] >= num_classes:
+        array = array_of(tensor)
+        if not array.size and num_classes <= 0:
+            raise ClgradValueError(
+                "one_hot: Can not infer total number of classes from empty tensor. "
+                "Hint: pass num_classes."
+            )
+        low, high = (int(array.min()), int(array.max())) if array.size else (0, -1)
+        if low < 0:
+            raise ClgradValueError(f"one_hot: Class values must be non-negative, got {low}.")
+        if num_classes < 0:
+            num_classes = high + 1
+        if high >= num_classes:
+            raise ClgradValueError(
+                f"one_hot: Class values must be smaller than num_classes, got {high} for "
+                f"{num_classes}."
+            )
+    return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).to(int64)  # type: ignore[no-any-return]  # a Tensor
+
+
+__all__ = [
+    "cross_entropy", "linear", "log_softmax", "mse_loss", "nll_loss", "one_hot", "relu", "relu_",
+    "sigmoid", "silu", "softmax", "tanh",
+]  # fmt: skip

@@ -10,18 +10,21 @@ from importlib import import_module, metadata
 
 from clgrad.errors import ClgradError
 
-COMMANDS = ("devices", "doctor", "cache")
+COMMANDS = ("devices", "doctor", "cache", "dump")
 """Subcommands, each a module of this package."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with every subcommand."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser with every subcommand, or with `command` alone if it is one.
+
+    The others are not imported then, so that a dump for an absent device loads no OpenCL.
+    """
     parser = argparse.ArgumentParser(
         prog="clgrad", description="PyTorch's autograd mechanics on any OpenCL device."
     )
     parser.add_argument("--version", action="version", version=f"clgrad {version()}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name in COMMANDS:
+    for name in (command,) if command in COMMANDS else COMMANDS:
         import_module(f"clgrad.cli.{name}").add_parser(subparsers)
     return parser
 
@@ -43,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 when all is well, 1 when something is wrong.
     """
-    args = build_parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
     try:
         status: int = args.run(args)
         sys.stdout.flush()

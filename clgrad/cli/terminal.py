@@ -7,7 +7,10 @@ from collections.abc import Iterable
 
 from clgrad import config
 
-_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+_CODES = {
+    "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34",
+    "magenta": "35",
+}  # fmt: skip
 
 
 def is_coloured() -> bool:
@@ -18,7 +21,7 @@ def is_coloured() -> bool:
 
 
 def style(text: str, name: str) -> str:
-    """Return `text` in a style: `bold dim red green yellow`."""
+    """Return `text` in a style: `bold dim red green yellow blue magenta`."""
     return f"\x1b[{_CODES[name]}m{text}\x1b[0m" if is_coloured() else text
 
 

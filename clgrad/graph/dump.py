@@ -125,13 +125,14 @@ def file_name(kernel: KernelTrace) -> str:
 class Folder:
     """A folder of dumped kernels.
 
-    Args:
+    Attributes:
         path: created with its parents.
+        failed: it could not be written, and nothing more is tried.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._failed = False
+        self.failed = False
 
     def add(self, kernel: KernelTrace) -> None:
         """Write one kernel."""
@@ -139,18 +140,22 @@ class Folder:
 
     def finish(self, trace: Trace) -> None:
         """Write all kernels of a trace with their final counts, and the index."""
-        for kernel in list(trace.kernels):
+        self.write(list(trace.kernels))
+
+    def write(self, kernels: Sequence[KernelTrace]) -> None:
+        """Write some kernels and their index."""
+        for kernel in kernels:
             self.add(kernel)
-        self._write("index.md", index_text(trace.kernels))
+        self._write("index.md", index_text(kernels))
 
     def _write(self, name: str, text: str) -> None:
-        if self._failed:
+        if self.failed:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / name).write_text(text, encoding="utf-8")
         except OSError as error:
-            self._failed = True
+            self.failed = True
             warnings.warn(
                 f"dump: {self.path / name} cannot be written ({error.strerror or error}). "
                 "Expected a folder that can be written to; nothing is dumped. "

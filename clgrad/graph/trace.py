@@ -114,11 +114,19 @@ class Trace:
         flushes: number of plans run.
     """
 
-    def __init__(self, on_new: Callable[[KernelTrace], None] | None = None) -> None:
-        """Prepare a trace; `on_new` is called with each kernel when it was first launched."""
+    def __init__(
+        self, on_new: Callable[[KernelTrace], None] | None = None, places: bool = True
+    ) -> None:
+        """Prepare a trace.
+
+        Args:
+            on_new: called with each kernel when it was first launched.
+            places: note where in the user's program each op was called.
+        """
         self.kernels: list[KernelTrace] = []
         self.flushes = 0
         self._on_new = on_new
+        self._places = places
         self._lock = threading.Lock()
         self._found: dict[tuple[str, DeviceTraits], KernelTrace] = {}
         self._positions: weakref.WeakKeyDictionary[Any, dict[int, Position | None]] = (
@@ -130,7 +138,7 @@ class Trace:
 
     def open(self) -> Trace:
         """Start to listen."""
-        self._stop = watch.listen(self._recorded, self._flushed)
+        self._stop = watch.listen(self._recorded if self._places else None, self._flushed)
         return self
 
     def close(self) -> None:
@@ -225,7 +233,8 @@ def formula(op: Op, sig: Signature | None = None) -> str:
         rule = op.reduction
         combine = ", ".join(to_text(e, _FORMULA) for e in rule.combine)
         element = ", ".join(to_text(e, _FORMULA) for e in rule.element)
-        return f"fold of {combine} over {element}; {to_text(rule.finish, _FORMULA)}"
+        finish = to_text(rule.finish, _FORMULA)
+        return f"fold of {combine} over {element}" + f"; {finish}" * (finish != "a0")
     operands = list(op.inputs)
     if sig is not None and len(sig.reads) == len(operands):
         operands = [

@@ -111,22 +111,40 @@ class _Task:
     def run(self) -> None:
         """Run nodes until none is ready."""
         ready, pending, needed = self.ready, self.pending, self.needed
+        buffers, keep = self.buffers, self.keep_graph
+        plain = not self.captures and needed is None
         while ready:
             node = heappop(ready)[2]
-            grads = self.buffers.pop(node, None)
+            grads = buffers.pop(node, None)
             if grads is None:
                 grads = [None] * len(node.metas)
-            results = self.evaluate(node, grads)
+            edges = node.edges
+            if plain and node.hooks is None:  # nothing of `evaluate` applies but the node itself
+                results = node.apply(grads, None)
+                if not keep:
+                    node.release()
+                if len(results) != len(edges):
+                    raise _miscounted(node, results)
+            else:
+                results = self.evaluate(node, grads)
             del grads
-            for edge, grad in zip(node.edges, results, strict=True):
+            for edge, grad in zip(edges, results, strict=True):
                 if edge is None:
                     continue
+                target, number = edge
                 if grad is not None:
-                    self.add(edge, grad)
-                target = edge[0]
+                    metas = target.metas
+                    if grad._meta is not metas[number]:
+                        grad = fit(grad, metas[number], target, number)
+                    buffer = buffers.get(target)
+                    if buffer is None:
+                        buffer = buffers[target] = [None] * len(metas)
+                    old = buffer[number]
+                    buffer[number] = grad if old is None else old + grad
                 left = pending[target] = pending[target] - 1
                 if left == 0 and (needed is None or target in needed):
-                    self.push(target)
+                    self.pushed += 1
+                    heappush(ready, (-target.seq, self.pushed, target))
             del results
 
     def evaluate(self, node: Node, grads: list[Any]) -> Sequence[Any]:
@@ -156,10 +174,7 @@ class _Task:
         if not self.keep_graph:
             node.release()
         if len(results) != len(node.edges):
-            raise AutogradError(
-                f"{node.name()} returned an invalid gradient: {len(results)} gradients for "
-                f"{len(node.edges)} inputs. Expected one, or None, for each."
-            )
+            raise _miscounted(node, results)
         if hooks is not None and hooks.post:
             for hook in list(hooks.post.values()):
                 given = hook(tuple(results), tuple(grads))
@@ -172,6 +187,13 @@ class _Task:
         for number, places in captures.items():
             for place in places:
                 self.captured[place] = grads[number]
+
+
+def _miscounted(node: Node, results: Sequence[Any]) -> AutogradError:
+    return AutogradError(
+        f"{node.name()} returned an invalid gradient: {len(results)} gradients for "
+        f"{len(node.edges)} inputs. Expected one, or None, for each."
+    )
 
 
 def _tensor_hooks(hooks: NodeHooks, grads: list[Any]) -> None:
@@ -231,9 +253,7 @@ def sum_to(grad: Any, shape: tuple[int, ...], node: Node, number: int) -> Any:
     """Return `grad` summed over the dimensions along which `shape` was broadcast."""
     have = grad._meta.shape
     extra = len(have) - len(shape)
-    if extra < 0 or any(
-        w not in (h, 1) for h, w in zip(have[extra:], shape, strict=True)
-    ):
+    if extra < 0 or any(w not in (h, 1) for h, w in zip(have[extra:], shape, strict=True)):
         raise ShapeError(
             f"{node.name()}: got an invalid gradient for output {number}: shape {list(have)}. "
             f"Expected {list(shape)}, or a shape to which that broadcasts."

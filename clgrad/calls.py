@@ -14,7 +14,7 @@ from typing import Any
 from clgrad import writing
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import as_dtype
-from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
+from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
 from clgrad.ops.registry import REQUIRED, Op
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
@@ -103,10 +103,8 @@ def function(op: Op) -> Call:
 
 def into(op: Op, out: Any, operands: tuple[Any, ...], static: tuple[Any, ...]) -> Tensor:
     """Compute `op` and write the result into `out`, which must have its shape."""
-    if mode.grad and any(
-        isinstance(o, Tensor) and requires_grad_of(o) for o in (out, *operands)
-    ):
-        raise ClgradTypeErrorOut(
+    if mode.grad and any(isinstance(o, Tensor) and requires_grad_of(o) for o in (out, *operands)):
+        raise OutRequiresGradError(
             f"{op.name}(): functions with out=... arguments don't support automatic "
             "differentiation, but one of the arguments requires grad. Hint: assign the result."
         )
@@ -121,7 +119,7 @@ def into(op: Op, out: Any, operands: tuple[Any, ...], static: tuple[Any, ...]) -
     return out  # type: ignore[no-any-return]  # it was checked by its use
 
 
-class ClgradTypeErrorOut(DTypeError):
+class OutRequiresGradError(AutogradError):
     """`out=` was given although a gradient would be lost."""
 
 

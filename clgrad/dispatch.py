@@ -14,8 +14,8 @@ from typing import Any
 
 from clgrad.errors import ClgradTypeError
 from clgrad.graph.storage import Storage
-from clgrad.ops.registry import Op
 from clgrad.ops.meta import LIMIT
+from clgrad.ops.registry import Op
 from clgrad.ops.signature import signature, view_meta
 from clgrad.tape.grad_mode import inference_blocks, mode
 from clgrad.tape.handed import handed
@@ -60,7 +60,9 @@ def forget_plans() -> None:
     _plans.clear()
 
 
-def apply(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = (), device: Any = None) -> Any:
+def apply(
+    op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = (), device: Any = None
+) -> Any:
     """Compute `op`.
 
     Args:
@@ -184,7 +186,7 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     return result
 
 
-# ---- the operators of Tensor: the same, with the number of operands fixed --------------------
+# ---- the operators of Tensor: the same, with the number of operands fixed ----------------------
 
 
 def unary(op: Op) -> Callable[[Any], Tensor]:
@@ -268,7 +270,7 @@ def operand(op: str, value: Any) -> Any:
     return made
 
 
-# ---- views -----------------------------------------------------------------------------------
+# ---- views -------------------------------------------------------------------------------------
 
 
 def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:

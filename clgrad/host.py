@@ -49,7 +49,7 @@ def numpy(x: Tensor, *, force: bool = False) -> Any:
     return array.reshape(x._meta.shape)
 
 
-def __array__(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
+def to_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
     array = numpy(x)
     return array if dtype is None else array.astype(dtype)
 
@@ -70,7 +70,7 @@ def tolist(x: Tensor) -> Any:
     return array_of(x).tolist()
 
 
-def __bool__(x: Tensor) -> bool:
+def to_bool(x: Tensor) -> bool:
     if x._meta.numel != 1:
         what = "no values" if not x._meta.numel else "more than one value"
         raise ShapeError(
@@ -80,15 +80,15 @@ def __bool__(x: Tensor) -> bool:
     return bool(item(x))
 
 
-def __float__(x: Tensor) -> float:
+def to_float(x: Tensor) -> float:
     return float(item(x))
 
 
-def __int__(x: Tensor) -> int:
+def to_int(x: Tensor) -> int:
     return int(item(x))
 
 
-def __index__(x: Tensor) -> int:
+def to_index(x: Tensor) -> int:
     if x._meta.dtype.kind == "f" or x._meta.numel != 1:
         raise ClgradTypeError(
             "only integer tensors of a single element can be converted to an index"
@@ -96,16 +96,16 @@ def __index__(x: Tensor) -> int:
     return int(item(x))
 
 
-def __format__(x: Tensor, spec: str) -> str:
+def formatted(x: Tensor, spec: str) -> str:
     if not x._meta.ndim and spec:
-        return item(x).__format__(spec)
+        return format(item(x), spec)
     return object.__format__(x, spec) if spec else repr(x)
 
 
 # ---- printing ----------------------------------------------------------------------------------
 
 
-def __repr__(x: Tensor) -> str:
+def shown(x: Tensor) -> str:
     """Print as PyTorch does: values, then what is not to be guessed from them."""
     meta = x._meta
     name = "Parameter containing:\ntensor" if type(x).__name__ == "Parameter" else "tensor"
@@ -114,9 +114,8 @@ def __repr__(x: Tensor) -> str:
     extra = []
     if not meta.numel and meta.ndim != 1:
         extra.append(f"size={meta.shape}")
-    if meta.dtype not in (float32, int64) and meta.dtype.kind != "b":
-        extra.append(f"dtype={meta.dtype!r}")
-    elif not meta.numel and meta.dtype is not float32:
+    known = meta.dtype in (float32, int64) or meta.dtype.kind == "b"  # from how numbers look
+    if not known or (not meta.numel and meta.dtype is not float32):
         extra.append(f"dtype={meta.dtype!r}")
     extra.append(f"device='{getattr(meta.device, 'id', meta.device)}'")
     try:
@@ -137,9 +136,14 @@ def __repr__(x: Tensor) -> str:
 def _numbers(x: Tensor, indent: int) -> str:
     array = array_of(x)
     whole = array.dtype.kind == "f" and bool(
-        np.all(np.isfinite(array)) and np.all(array == np.floor(array)) and np.all(abs(array) < 1e8)
+        np.all(np.isfinite(array) & (abs(array) < 1e8)) and np.all(array == np.floor(array))
     )
-    options: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "max_line_width": 80}
+    options: dict[str, Any] = {
+        "precision": 4,
+        "threshold": 1000,
+        "edgeitems": 3,
+        "max_line_width": 80,
+    }
     if whole:
         options["formatter"] = {"float_kind": lambda v: f"{v:.0f}."}
     text: str = np.array2string(
@@ -152,7 +156,7 @@ def _numbers(x: Tensor, indent: int) -> str:
 # ---- copies ------------------------------------------------------------------------------------
 
 
-def __deepcopy__(x: Tensor, memo: dict[int, Any]) -> Any:
+def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
     """Copy a leaf, with its class, grad and attributes; views keep their layout."""
     if not x.is_leaf:
         raise AutogradError(
@@ -161,16 +165,15 @@ def __deepcopy__(x: Tensor, memo: dict[int, Any]) -> Any:
         )
     if id(x) in memo:
         return memo[id(x)]
-    key = ("clgrad storage", id(x._storage))
-    storage = memo.get(key)  # type: ignore[call-overload]  # memo takes any key
+    storage = memo.get(id(x._storage))
     if storage is None:
-        storage = memo[key] = Storage(x._storage.value)  # type: ignore[index]
+        storage = memo[id(x._storage)] = Storage(x._storage.value)
     made = wrap(storage, x._meta, type(x))
     memo[id(x)] = made
     made._requires_grad = x._requires_grad
     made._inference = x._inference
     if x._grad is not None:
-        made._grad = __deepcopy__(x._grad.detach(), memo)
+        made._grad = deep_copy(x._grad.detach(), memo)
     _copy_attributes(x, made, memo)
     return made
 
@@ -194,7 +197,7 @@ def _rebuild(cls: type[Tensor], flat: Any, dtype: Any, layout: Any, requires_gra
     return made
 
 
-def __reduce_ex__(x: Tensor, protocol: Any) -> Any:
+def reduced(x: Tensor, protocol: Any) -> Any:
     """Pickle by a copy on the host; it is loaded onto the default device."""
     if not x.is_leaf:
         raise AutogradError("pickle: a tensor with history. Expected a leaf. Hint: detach() first.")

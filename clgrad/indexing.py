@@ -59,9 +59,9 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     items = tuple([int(i) if isinstance(i, Tensor) and not i.ndim and i.dtype.is_integral else i
                    for i in items])  # fmt: skip
     for item in items:
-        if not (item is None or item is Ellipsis or isinstance(item, slice)):
-            if _integer(item) is None:
-                _refuse(item)
+        basic = item is None or item is Ellipsis or isinstance(item, slice)
+        if not basic and _integer(item) is None:
+            _refuse(item)
     used = sum(1 for item in items if item is not None and item is not Ellipsis)
     if used > x._meta.ndim:
         raise ClgradIndexError(

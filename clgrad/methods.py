@@ -23,10 +23,17 @@ from clgrad.ops.registry import OPS, Op
 from clgrad.tensor import Tensor
 
 _SHAPING = (
-    "alias as_strided broadcast_to chunk clone contiguous diagonal expand expand_as flatten "
-    "moveaxis movedim narrow permute reshape reshape_as select split squeeze swapaxes swapdims t "
-    "transpose unbind unflatten unfold unsqueeze view_as"
-)
+    "alias", "as_strided", "broadcast_to", "chunk", "clone", "contiguous", "diagonal", "expand",
+    "expand_as", "flatten", "moveaxis", "movedim", "narrow", "permute", "reshape", "reshape_as",
+    "select", "split", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unbind", "unflatten",
+    "unfold", "unsqueeze", "view_as",
+)  # fmt: skip
+_HOST = {
+    "numpy": host.numpy, "item": host.item, "tolist": host.tolist, "__array__": host.to_array,
+    "__bool__": host.to_bool, "__float__": host.to_float, "__int__": host.to_int,
+    "__index__": host.to_index, "__format__": host.formatted, "__repr__": host.shown,
+    "__deepcopy__": host.deep_copy, "__reduce_ex__": host.reduced,
+}  # fmt: skip
 _HIDDEN = frozenset(("to", "copy", "full", "clone"))  # ops whose methods are written by hand
 
 
@@ -146,13 +153,6 @@ def _new(maker: Any) -> Any:
     return make
 
 
-def _reflected_pow(x: Tensor, base: Any) -> Any:
-    return _RPOW(x, base)
-
-
-_RPOW = binary(OPS["pow"], reflected=True)
-
-
 def _iadd(name: str) -> Any:
     write = inplace(OPS[name])
 
@@ -164,32 +164,24 @@ def _iadd(name: str) -> Any:
     return call
 
 
-def _not_there(symbol: str) -> Any:
-    def call(x: Tensor, other: Any) -> Any:
-        return NotImplemented
-
-    call.__doc__ = f"`{symbol}` is not there yet."
-    return call
-
-
 def _install_all() -> None:
     for op in list(OPS.values()):
         install_op(op)
-    for name in _SHAPING.split():
+    for name in _SHAPING:
         _install(name, getattr(shaping, name))
-    for name in "add sub mul pow".split():
+    for name in ("add", "sub", "mul", "pow"):
         _install(f"__{name}__", binary(OPS[name]))
         _install(f"__r{name}__", binary(OPS[name], reflected=True))
         _install(f"__i{name}__", _iadd(name))
     _install("__truediv__", binary(OPS["div"]))
     _install("__rtruediv__", binary(OPS["div"], reflected=True))
     _install("__itruediv__", _iadd("div"))
-    for name in "lt le gt ge eq ne".split():
+    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
         _install(f"__{name}__", binary(OPS[name]))
     _install("__neg__", unary(OPS["neg"]))
     _install("__pos__", lambda x: x)
     _install("__abs__", unary(OPS["abs"]))
-    for name in "matmul mm bmm".split():
+    for name in ("matmul", "mm", "bmm"):
         _install(name, getattr(products, name))
     _install("__matmul__", products.matmul)
     _install("__rmatmul__", lambda x, other: products.matmul(other, x))
@@ -202,22 +194,17 @@ def _install_all() -> None:
         _install(name, _cast(dtype))
     for call in (to, type_as, view, cpu, backward):
         _install(call.__name__, call)
-    for name in "numpy item tolist".split():
-        _install(name, getattr(host, name))
-    for name in (
-        "__array__ __bool__ __float__ __int__ __index__ __format__ __repr__ __deepcopy__ "
-        "__reduce_ex__"
-    ).split():
-        _install(name, getattr(host, name))
+    for name, reader in _HOST.items():
+        _install(name, reader)
     _install("__array_priority__", 1000)  # NumPy arrays leave `array + tensor` to us
     _install("__getitem__", indexing.getitem)
     _install("__setitem__", indexing.setitem)
     _install("__len__", indexing.length)
     _install("__iter__", _iterate)
     _install("where", lambda x, condition, other: function(OPS["where"])(condition, x, other))
-    for name in "copy_ fill_ zero_".split():
+    for name in ("copy_", "fill_", "zero_"):
         _install(name, getattr(writing, name))
-    for name in "uniform_ normal_".split():
+    for name in ("uniform_", "normal_"):
         _install(name, getattr(random, name))
     _install("new_zeros", _new(creation.zeros))
     _install("new_ones", _new(creation.ones))

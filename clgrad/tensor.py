@@ -114,7 +114,7 @@ class Tensor:
         def __setitem__(self, index: Any, value: Any) -> None: ...
         def __len__(self) -> int: ...
 
-    # ---- what it is ---------------------------------------------------------------------------
+    # ---- what it is -----------------------------------------------------------------------------
 
     @property
     def shape(self) -> Size:
@@ -192,7 +192,7 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
-    # ---- its place in the graph ---------------------------------------------------------------
+    # ---- its place in the graph -----------------------------------------------------------------
 
     @property
     def requires_grad(self) -> bool:

@@ -158,7 +158,7 @@ def count(name: str, target: Tensor) -> None:
         target._family().bump(name)
 
 
-# ---- ops that only write ---------------------------------------------------------------------
+# ---- ops that only write -----------------------------------------------------------------------
 
 
 class OverwriteNode(Node):

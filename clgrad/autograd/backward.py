@@ -97,7 +97,7 @@ def backward(
         inputs: the only tensors whose `.grad` is added to; default all leaves.
 
     Raises:
-        AutogradError: nothing requires grad, or no gradient was given for a tensor of many elements.
+        AutogradError: nothing requires grad, or a tensor of many elements has no gradient given.
         GraphFreedError: an earlier backward released the graph.
         VersionError: a saved value was overwritten in place.
     """

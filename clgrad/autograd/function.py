@@ -314,9 +314,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
             results = backward(ctx, *grads)
         finally:
             mode.grad = recording
-        if not recording or not any(
-            isinstance(g, Tensor) and requires_grad_of(g) for g in grads
-        ):
+        if not recording or not any(isinstance(g, Tensor) and requires_grad_of(g) for g in grads):
             return results
         outputs = results if isinstance(results, tuple) else (results,)
         edges = [edge_of(g) for g in grads if isinstance(g, Tensor)]

@@ -42,7 +42,7 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     return GradientEdge(*edge)
 
 
-class saved_tensors_hooks:
+class saved_tensors_hooks:  # noqa: N801  # PyTorch's name
     """Inside the block, saved tensors pass through `pack` when saved and `unpack` when read.
 
     Args:
@@ -69,7 +69,7 @@ class saved_tensors_hooks:
         pack_hooks.stack.pop()
 
 
-class save_on_cpu(saved_tensors_hooks):
+class save_on_cpu(saved_tensors_hooks):  # noqa: N801  # PyTorch's name
     """Inside the block, what is saved for backward waits on the host."""
 
     def __init__(self, pin_memory: bool = False, device_type: str = "") -> None:
@@ -84,7 +84,7 @@ class save_on_cpu(saved_tensors_hooks):
         super().__init__(pack, unpack)
 
 
-class disable_saved_tensors_hooks:
+class disable_saved_tensors_hooks:  # noqa: N801  # PyTorch's name
     """Inside the block, `saved_tensors_hooks` may not be used: it raises `message`."""
 
     def __init__(self, message: str) -> None:

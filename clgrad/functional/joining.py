@@ -107,9 +107,7 @@ def _stack(*arguments: Any) -> Tensor:
 
 def _stack_back(ctx: Any, g: Any) -> tuple[Any, ...]:
     dim = ctx.param("dim")
-    return tuple(
-        [g.select(dim, k) if ctx.needs(n) else None for k, n in enumerate(ctx.inputs())]
-    )
+    return tuple([g.select(dim, k) if ctx.needs(n) else None for k, n in enumerate(ctx.inputs())])
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -36,8 +36,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
         product = apply(_ops.mm, (left, right))
     elif right.ndim == 2 and left.shape[-1] == right.shape[0]:
         # one tall matrix instead of a batch that all multiplies by the same one
-        rows = apply(_ops.mm, (left.reshape(-1, left.shape[-1]) if left.numel() else
-                               left.reshape(left.shape[:-1].numel(), left.shape[-1]), right))  # fmt: skip
+        rows = apply(_ops.mm, (left.reshape(left.shape[:-1].numel(), left.shape[-1]), right))
         product = rows.reshape((*left.shape[:-1], right.shape[1]))
     else:
         product = apply(_ops.bmm, (left, right))

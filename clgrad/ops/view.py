@@ -101,7 +101,7 @@ unfold = view(
 alias = view("alias", lambda x: x, _summed, doc="The same elements, another tensor.")
 
 
-# ---- gradients of what drops elements --------------------------------------------------------
+# ---- gradients of what drops elements ----------------------------------------------------------
 
 
 def _through(x: Any, layout: Layout) -> Any:
@@ -167,9 +167,7 @@ def embed_many_op(count: int) -> Op:
         inputs=tuple(f"g{k}" for k in range(count)),
         params=(("layouts", REQUIRED), ("shape", REQUIRED)),
         forward=_embed_many,
-        backward=lambda ctx, g: tuple(
-            [_picked(g, layout) for layout in ctx.param("layouts")]
-        ),
+        backward=lambda ctx, g: tuple([_picked(g, layout) for layout in ctx.param("layouts")]),
         node_name="EmbedManyBackward0",
     )
 

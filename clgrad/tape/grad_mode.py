@@ -127,7 +127,7 @@ class _GradMode(_Switch):
         mode.grad = self._previous
 
 
-class no_grad(_GradMode):
+class no_grad(_GradMode):  # noqa: N801  # PyTorch's name
     """Record nothing for backward: `with no_grad():` or `@no_grad()`."""
 
     _enabled = False
@@ -141,13 +141,13 @@ class no_grad(_GradMode):
         return switch
 
 
-class enable_grad(no_grad):
+class enable_grad(no_grad):  # noqa: N801  # PyTorch's name
     """Record for backward, also inside `no_grad`."""
 
     _enabled = True
 
 
-class set_grad_enabled(_GradMode):
+class set_grad_enabled(_GradMode):  # noqa: N801  # PyTorch's name
     """Switch recording on or off; acts when called, and undoes it at the end of a `with` block."""
 
     def __init__(self, enabled: bool) -> None:
@@ -174,7 +174,7 @@ class set_grad_enabled(_GradMode):
         return super().__call__(function)
 
 
-class inference_mode(_Switch):
+class inference_mode(_Switch):  # noqa: N801  # PyTorch's name
     """Record nothing, and make tensors that can never take part in a graph of derivatives."""
 
     def __new__(cls, enabled: Any = True) -> Any:

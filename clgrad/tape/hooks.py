@@ -33,7 +33,7 @@ class RemovableHandle:
         if table is not None:
             table.pop(self.id, None)
 
-    def __enter__(self) -> RemovableHandle:
+    def __enter__(self) -> RemovableHandle:  # noqa: PYI034  # Self needs Python 3.11
         return self
 
     def __exit__(

@@ -83,7 +83,7 @@ def accumulator(leaf: Any) -> AccumulateGrad:
     return found
 
 
-# ---- may it be written? --------------------------------------------------------------------
+# ---- may it be written? ------------------------------------------------------------------------
 
 
 def check_view(tensor: Any, verb: str = "is being") -> None:
@@ -93,7 +93,7 @@ def check_view(tensor: Any, verb: str = "is being") -> None:
     if how == DEFAULT:
         return
     node = tensor._grad_fn
-    if how == INFERENCE or how == NO_GRAD or node is None:
+    if how in (INFERENCE, NO_GRAD) or node is None:
         mode = "inference mode" if how == INFERENCE else "no_grad mode"
         normal = "in normal mode" if how == INFERENCE else "with grad mode enabled"
         who = (
@@ -142,7 +142,7 @@ def check_inplace(tensor: Any) -> None:
         )
 
 
-# ---- history after a write -----------------------------------------------------------------
+# ---- history after a write ---------------------------------------------------------------------
 
 
 def rebase(tensor: Any, node: Node) -> Any:

@@ -112,7 +112,7 @@ _accumulating = threading.Lock()  # two backward passes may end in one leaf
 
 
 class AccumulateGrad(Node):
-    """Adds what arrives to `variable.grad`. The leaf refers to it weakly, it to the leaf strongly."""
+    """Adds what arrives to `variable.grad`; it holds the leaf, which refers to it weakly."""
 
     __slots__ = ("variable",)
 
@@ -126,7 +126,7 @@ class AccumulateGrad(Node):
         return (self.variable._meta,)
 
     @property
-    def hooks(self) -> NodeHooks | None:  # type: ignore[override]  # they outlive this node
+    def hooks(self) -> NodeHooks | None:  # of the leaf: they outlive this node
         hooks: NodeHooks | None = self.variable._hooks
         return hooks
 

@@ -202,8 +202,7 @@ class OpNode(Node):
             name = attribute.removeprefix("_raw").removeprefix("_saved_")
             op = self.plan.op
             inputs = op.inputs
-            alias = {"result": "y", "self": inputs[0] if inputs else "", "exponent": inputs[-1] if inputs else ""}
-            alias["other"] = inputs[1] if len(inputs) > 1 else ""
+            alias = {"result": "y", "self": inputs[0], "other": inputs[-1], "exponent": inputs[-1]}
             name = name if name in inputs else alias.get(name, name)
             if name in self.rule.names:
                 if self.saved is None:

@@ -227,9 +227,7 @@ def freed(node: Any) -> GraphFreedError:
     )
 
 
-def overwritten(
-    saved: SavedTensor, counter: VersionCounter, node: Any, name: str
-) -> VersionError:
+def overwritten(saved: SavedTensor, counter: VersionCounter, node: Any, name: str) -> VersionError:
     """Return the error for a saved tensor whose family was written in place since."""
     meta = saved.meta
     what = f"[{meta.dtype!r} {list(meta.shape)}]"

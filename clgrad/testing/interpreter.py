@@ -51,9 +51,7 @@ class Interpreter:
     def record(self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...]) -> Value:
         """Run a signature that makes a new value."""
         self.recorded.append(sig.op.name)
-        reads = [
-            _read(v.buffer, layout) for v, layout in zip(values, sig.reads, strict=True)
-        ]
+        reads = [_read(v.buffer, layout) for v, layout in zip(values, sig.reads, strict=True)]
         if sig.kind == "map":
             assert sig.expr is not None
             result = _map(sig.expr, sig, reads, scalars)
@@ -73,9 +71,7 @@ class Interpreter:
         """Run a signature that replaces a part of `base`; the old value stays as it is."""
         self.recorded.append(f"{sig.op.name}_")
         assert sig.expr is not None and sig.target is not None
-        reads = [
-            _read(v.buffer, layout) for v, layout in zip(values, sig.reads, strict=True)
-        ]
+        reads = [_read(v.buffer, layout) for v, layout in zip(values, sig.reads, strict=True)]
         result = _map(sig.expr, sig, reads, scalars)
         new = base.buffer.copy()
         _view(new, sig.target)[...] = _stored(np.broadcast_to(result, sig.space), sig.meta.dtype)
@@ -133,9 +129,7 @@ def _stored(array: Array, dtype: DType) -> Array:
 def _map(expr: Expr, sig: Signature, reads: list[Array], scalars: tuple[Any, ...]) -> Array:
     env: dict[str, Array] = {f"x{k}": r for k, r in enumerate(reads)}
     for k, (number, dtype) in enumerate(zip(scalars, sig.scalars, strict=True)):
-        env[f"s{k}"] = np.asarray(number).astype(
-            np.float32 if dtype is bfloat16 else dtype.numpy
-        )
+        env[f"s{k}"] = np.asarray(number).astype(np.float32 if dtype is bfloat16 else dtype.numpy)
     count = int(np.prod(sig.space, dtype=np.int64))
     env["i"] = np.arange(count, dtype=np.int64).reshape(sig.space)
     return np.broadcast_to(evaluate(expr, env), sig.space)
@@ -160,8 +154,7 @@ def _reduce(sig: Signature, read: Array) -> Array:
         sides |= {f"b{k}": a[..., half:] for k, a in enumerate(items)}
         joined = [evaluate(c, sides) for c in fold.combine]
         items = [
-            np.concatenate([j, a[..., rest:half]], -1)
-            for j, a in zip(joined, items, strict=True)
+            np.concatenate([j, a[..., rest:half]], -1) for j, a in zip(joined, items, strict=True)
         ]
     if items[0].shape[-1]:
         sides = {f"a{k}": s for k, s in enumerate(folded)}

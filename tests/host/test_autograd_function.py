@@ -322,8 +322,7 @@ def saving_a_number(m: Any) -> Any:
             ctx.save_for_backward(3)
             return x * 2
 
-    y = Bad.apply(x3(m))
-    return y
+    return Bad.apply(x3(m))
 
 
 @case()
@@ -345,9 +344,7 @@ def errors_in_backward_pass_through(m: Any) -> Any:
 
 def once(m: Any) -> Any:
     mark = (
-        m.autograd.once_differentiable
-        if m is clgrad
-        else m.autograd.function.once_differentiable
+        m.autograd.once_differentiable if m is clgrad else m.autograd.function.once_differentiable
     )
 
     class Once(m.autograd.Function):
@@ -410,7 +407,7 @@ def test_a_function_is_not_to_be_instantiated() -> None:
         square(clgrad)()
 
 
-# ---- gradcheck ----------------------------------------------------------------------------------
+# ---- gradcheck ---------------------------------------------------------------------------------
 
 FUNCTIONS = {
     "mul": lambda x, w: x * w,

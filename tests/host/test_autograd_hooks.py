@@ -258,9 +258,11 @@ def saved_tensors_under_hooks_may_be_overwritten(m: Any) -> Any:
 
 @case("not allowed now")
 def forbidden_saved_tensor_hooks(m: Any) -> Any:
-    with m.autograd.graph.disable_saved_tensors_hooks("not allowed now"):
-        with m.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
-            pass
+    with (
+        m.autograd.graph.disable_saved_tensors_hooks("not allowed now"),
+        m.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t),
+    ):
+        return True
 
 
 @case()

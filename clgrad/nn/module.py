@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clgrad import dtypes
+from clgrad.autograd.clearing import clear_grads
 from clgrad.creation import resolve_device
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError, ClgradValueError
@@ -302,8 +303,7 @@ class Module(Calling):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop every parameter's gradient, or fill it with zeros."""
-        for parameter in self.parameters():
-            clear_grad(parameter, set_to_none)
+        clear_grads(self.parameters(), set_to_none)
 
     def _apply(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Replace the memory of every parameter, gradient and buffer; identities stay."""
@@ -435,19 +435,3 @@ class Module(Calling):
 def indent(text: str) -> str:
     """Return `text` with every line but the first moved right by two columns."""
     return text.replace("\n", "\n  ")
-
-
-def clear_grad(parameter: Tensor, set_to_none: bool) -> None:
-    """Drop a gradient, or fill it with zeros; as `zero_grad` of modules and optimizers does."""
-    grad = parameter.grad
-    if grad is None:
-        return
-    if set_to_none:
-        parameter.grad = None
-        return
-    if grad.grad_fn is not None:
-        grad.detach_()
-    else:
-        grad.requires_grad_(False)
-    grad.zero_()
-

@@ -27,6 +27,8 @@ CHEAP = 4
 """Operations that are rather computed again than read from memory."""
 CANDIDATES = 8
 """How many of the latest groups an entry looks at for one that shares an operand."""
+SMALL = 4096
+"""Points up to which a launch costs more than the work: such ops share a kernel if they can."""
 
 
 @dataclass(slots=True)
@@ -90,7 +92,9 @@ class Fusion:
         for group in self.groups[: -CANDIDATES - 1 : -1]:
             if group.index in homes or group.single is not None or group.numel != points:
                 continue
-            if any(ref in entry.sources for ref, _ in group.reads if ref is not None):
+            if points <= SMALL or any(
+                ref in entry.sources for ref, _ in group.reads if ref is not None
+            ):
                 ordered.append(group)
         return [g for g in ordered if g.single is None]
 

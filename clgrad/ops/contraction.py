@@ -54,11 +54,13 @@ def _gradients(ctx: Any, g: Any, product: str) -> tuple[Any, Any]:
     return da, db
 
 
+_SAVES = {"a": ("b",), "b": ("a",)}  # with frozen weights, their input is not kept
+
 mm = primitive(
-    "mm", "a, b", _shape, backward=lambda ctx, g: _gradients(ctx, g, "mm"), saves=("a", "b"),
+    "mm", "a, b", _shape, backward=lambda ctx, g: _gradients(ctx, g, "mm"), saves=_SAVES,
     doc="Product of two matrices.",
 )  # fmt: skip
 bmm = primitive(
-    "bmm", "a, b", _shape, backward=lambda ctx, g: _gradients(ctx, g, "bmm"), saves=("a", "b"),
+    "bmm", "a, b", _shape, backward=lambda ctx, g: _gradients(ctx, g, "bmm"), saves=_SAVES,
     doc="Products of two batches of matrices; batch dims broadcast.",
 )  # fmt: skip

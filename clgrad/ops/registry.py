@@ -62,7 +62,8 @@ class Op:
         masks: inputs that must be bool and take no part in promotion.
         derivatives: input name -> formula over `g`, inputs, numeric params and `y`, the result.
         backward: host function `(ctx, g) -> tuple of gradients`, where formulas do not do.
-        saves: names (inputs, `y`) that `backward` reads through `ctx.saved(name)`.
+        saves: input -> names (inputs, `y`) that `backward` reads through `ctx.saved(name)` for its
+            gradient; what no wanted gradient reads is not saved.
         layout: views: `(Layout, **params) -> Layout`.
         forward: composites: `(*tensors, **params) -> Tensor`.
         shape: primitives: `(metas, params) -> Signature`; see `signature`.
@@ -82,7 +83,7 @@ class Op:
     masks: frozenset[str] = frozenset()
     derivatives: Mapping[str, Expr] = field(default_factory=dict)
     backward: Callable[..., Any] | None = None
-    saves: tuple[str, ...] = ()
+    saves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     layout: Callable[..., Any] | None = None
     forward: Callable[..., Any] | None = None
     shape: Callable[..., Any] | None = None
@@ -131,6 +132,16 @@ def _signature(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]
         else:
             inputs.append(part)
     return tuple(inputs), tuple(params)
+
+
+Saves = Sequence[str] | Mapping[str, Sequence[str]]
+"""What a host function for gradients reads: names for all gradients alike, or by input."""
+
+
+def _saves(saves: Saves, inputs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    if isinstance(saves, Mapping):
+        return {name: tuple(read) for name, read in saves.items()}
+    return {name: tuple(saves) for name in inputs}
 
 
 def camel(name: str) -> str:
@@ -240,7 +251,7 @@ def reduction(
     empty: bool = True,
     dx: str | None = None,
     backward: Callable[..., Any] | None = None,
-    saves: Sequence[str] = (),
+    saves: Saves = (),
     params: Sequence[tuple[str, Any]] = (),
     doc: str = "",
     add: bool = True,
@@ -288,7 +299,7 @@ def reduction(
         result=result,
         derivatives={} if dx is None else {operand: parse(dx, {operand, "g", "y", "n"})},
         backward=backward,
-        saves=tuple(saves),
+        saves=_saves(saves, (operand,)),
         reduction=rule,
         node_name=f"{camel(name)}Backward0",
         doc=doc,
@@ -327,7 +338,7 @@ def primitive(
     shape: Callable[..., Any],
     *,
     backward: Callable[..., Any] | None = None,
-    saves: Sequence[str] = (),
+    saves: Saves = (),
     params: Sequence[tuple[str, Any]] = (),
     node_name: str = "",
     doc: str = "",
@@ -341,7 +352,7 @@ def primitive(
             params=tuple(params),
             shape=shape,
             backward=backward,
-            saves=tuple(saves),
+            saves=_saves(saves, _signature(inputs)[0]),
             node_name=node_name or f"{camel(name)}Backward0",
             doc=doc,
         )
@@ -354,7 +365,7 @@ def composite(
     forward: Callable[..., Any],
     *,
     backward: Callable[..., Any],
-    saves: Sequence[str] = (),
+    saves: Saves = (),
     params: Sequence[tuple[str, Any]] = (),
     node_name: str = "",
     inplace: bool = False,
@@ -369,7 +380,7 @@ def composite(
             params=tuple(params),
             forward=forward,
             backward=backward,
-            saves=tuple(saves),
+            saves=_saves(saves, _signature(inputs)[0]),
             inplace=inplace,
             node_name=node_name or f"{camel(name)}Backward0",
             doc=doc,

@@ -108,7 +108,8 @@ class Rule:
         used: set[str] = set()
         self.missing: list[str] = []
         if op.backward is not None:
-            used.update(op.saves)
+            for k in needed:
+                used.update(op.saves.get(op.inputs[k], ()))
         else:
             for k in needed:
                 formula = op.derivatives.get(op.inputs[k])

@@ -1,4 +1,4 @@
-"""Build the wheel and check that it holds every module and template, and nothing else."""
+"""Build the wheel and check that it holds every module, template and example, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def build(root: Path, folder: Path) -> Path:
 def expected(root: Path) -> set[str]:
     """Return the names that the wheel must hold beside its metadata."""
     names = set()
-    for folder in ("clgrad", "templates"):
-        prefix = Path("clgrad" if folder == "clgrad" else "clgrad/templates")
+    for folder in ("clgrad", "templates", "examples"):
+        prefix = Path("clgrad" if folder == "clgrad" else f"clgrad/{folder}")
         for path in (root / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 names.add((prefix / path.relative_to(root / folder)).as_posix())

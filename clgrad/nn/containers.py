@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-
 def position(index: Any, length: int, what: str) -> int:
     """Return a possibly negative index as one from 0; raises `ClgradIndexError` out of range."""
     number: int = operator.index(index)

@@ -101,9 +101,7 @@ def xavier_uniform_(
     return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(
-    tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
-) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with normal numbers of variance 2 gain² / (fan in + fan out). Source: Glorot 2010."""
     inputs, outputs = fans(tensor)
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (inputs + outputs)), generator)

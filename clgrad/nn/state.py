@@ -58,9 +58,7 @@ def save(module: Module, destination: Any, prefix: str, keep_vars: bool) -> Any:
     return destination
 
 
-def load(
-    module: Module, values: Mapping[str, Any], strict: bool, assign: bool
-) -> IncompatibleKeys:
+def load(module: Module, values: Mapping[str, Any], strict: bool, assign: bool) -> IncompatibleKeys:
     """Copy or assign `values` by name; see `Module.load_state_dict`."""
     if not isinstance(values, Mapping):
         raise ClgradTypeError(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clgrad.dtypes import DType
-from clgrad.expr import Expr, count_ops, free_names, substitute
+from clgrad.expr import Expr, call, count_ops, free_names, substitute
 from clgrad.expr import name as leaf
 from clgrad.graph.fold_order import FoldOrder, fold_order, inverse
 from clgrad.graph.group import Group, GroupFold, Member, Ref, kept_layout, squeezed
@@ -27,6 +27,8 @@ CHEAP = 4
 """Operations that are rather computed again than read from memory."""
 CANDIDATES = 8
 """How many of the latest groups an entry looks at for one that shares an operand."""
+EXTRAS = 4
+"""Operands that an epilogue adds to a matmul's own (bias, residual, scale, mask)."""
 SMALL = 4096
 """Points up to which a launch costs more than the work: such ops share a kernel if they can."""
 
@@ -96,7 +98,7 @@ class Fusion:
                 ref in entry.sources for ref, _ in group.reads if ref is not None
             ):
                 ordered.append(group)
-        return [g for g in ordered if g.single is None]
+        return [g for g in ordered if g.single is None or g.tail in entry.sources]
 
     def _place_map(self, e: Ref) -> None:
         space = self.entries[e].sig.space
@@ -107,6 +109,8 @@ class Fusion:
             raise AssertionError(f"fusion: {self.entries[e].sig} does not fit its own space")
 
     def _join_map(self, group: Group, e: Ref) -> bool:
+        if group.single is not None:
+            return self._join_epilogue(group, e)
         sig = self.entries[e].sig
         if not self._room(group, sig.cost, len(sig.reads) + 1):
             return False
@@ -164,7 +168,9 @@ class Fusion:
         sig = self.entries[e].sig
         assert sig.fold is not None
         shape, parts = order.shape, order.parts
-        if group.numel != fresh_numel(shape) or not self._room(group, 2, 2):
+        if group.single is not None or group.numel != fresh_numel(shape):
+            return False
+        if not self._room(group, 2, 2):
             return False
         if group.order is None:
             if not group.refactor(shape):
@@ -220,7 +226,7 @@ class Fusion:
         """A group of its own: a contraction, or a write into a part of a storage."""
         entry = self.entries[e]
         sig = entry.sig
-        group = self._new(squeezed(sig.space))
+        group = self._new(sig.space if sig.kind == "matmul" else squeezed(sig.space))
         group.single = e
         self.home[e] = group
         if entry.base is not None:
@@ -228,11 +234,53 @@ class Fusion:
         if sig.kind != "write":
             for ref in entry.sources:
                 self._store(ref, group)
+            dtype = sig.meta.dtype
+            if dtype.is_floating_point:
+                # rounded to its dtype before anything else happens, as if it had been stored
+                total = leaf("acc", dtype.compute)
+                expr = total if dtype is dtype.compute else call("cast", total, dtype=dtype)
+                group.members[e] = Member(expr, False, 0)
+                group.tail = e
             return
         resolved = self._resolve(group, e, row=False)
         assert resolved is not None and sig.expr is not None
         expr = self._bind(group, e, sig.expr, resolved, group.own_layout(False))
         group.members[e] = Member(expr, False, 0)
+
+    def _join_epilogue(self, group: Group, e: Ref) -> bool:
+        """Apply a pointwise op to the sums of a matmul before they are stored.
+
+        Only where nobody else reads them; numbers are not among the operands of that kernel.
+        """
+        entry, tail = self.entries[e], group.tail
+        sig = entry.sig
+        assert tail is not None and sig.expr is not None
+        others = self.stored[tail] or self.readers[tail] != entry.sources.count(tail)
+        if others or sig.scalars or "i" in free_names(sig.expr) or len(group.reads) > EXTRAS:
+            return False
+        if fresh_numel(sig.space) != group.numel or sig.meta.dtype is not self._dtype_of(tail):
+            return False
+        layouts = []
+        for k, ref in enumerate(entry.sources):
+            layout = group.level_layout(sig.reads[k], False)
+            if layout is None or (ref == tail and layout != group.own_layout(False)):
+                return False
+            origin = self.home.get(ref)
+            if ref != tail and origin is not None and self._depends(origin, group):
+                return False
+            layouts.append(layout)
+        operands = [
+            group.members[tail].expr if ref == tail else self._take(group, ref, x, "read", dtype)
+            for ref, x, dtype in zip(entry.sources, layouts, sig.dtypes, strict=True)
+        ]
+        expr = self._bind(group, e, sig.expr, operands, group.own_layout(False))
+        group.members[e] = Member(expr, False, 0)
+        group.tail = e
+        self.home[e] = group
+        return True
+
+    def _dtype_of(self, ref: Ref) -> DType:
+        return self.entries[ref].sig.meta.dtype
 
     # ---- what an entry reads --------------------------------------------------------------------
 

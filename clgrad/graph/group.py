@@ -55,12 +55,13 @@ class Group:
         members: entry -> its value here. `stores`: entries whose value others need.
         split: number of chunks of the first reduced dim when only partial results are made, with
             the refs of the partial results in `partials` (per fold, per accumulator).
-        single: the entry of a group that is no loop (matmul), or of a partial write.
+        single: the entry of a group that is no loop (matmul), or of a partial write; `tail`: the
+            last pointwise op that a matmul applies to its sums before it stores them.
     """
 
     __slots__ = (
         "before", "cost", "folds", "index", "leaves", "members", "order", "partials", "reads",
-        "reduced", "scalars", "shape", "single", "split", "stores",
+        "reduced", "scalars", "shape", "single", "split", "stores", "tail",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -78,6 +79,7 @@ class Group:
         self.split = 0
         self.partials: list[tuple[Ref, ...]] = []
         self.single: Ref | None = None
+        self.tail: Ref | None = None
         self.cost = 0
 
     @property

@@ -7,12 +7,12 @@ so that equal work gives an equal spec, whatever was recorded around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clgrad.codegen.loop_spec import FoldSpec, Reach, StoreSpec, access_of
 from clgrad.codegen.loops import LoopSpec, loop_arguments
-from clgrad.codegen.matmul import MatmulProblem, lower_matmul
-from clgrad.codegen.spec import Spec
+from clgrad.codegen.matmul import Epilogue, ExtraOperand, MatmulProblem, lower_matmul
+from clgrad.codegen.spec import Arg, Spec
 from clgrad.dtypes import DType
 from clgrad.expr import Expr, leaves_of, substitute
 from clgrad.expr import name as leaf
@@ -315,24 +315,50 @@ def _matmul(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Ste
         a_strides=a.strides, b_strides=b.strides,
         a_dtype=sig.dtypes[0], b_dtype=sig.dtypes[1], out_dtype=sig.meta.dtype,
     )  # fmt: skip
-    lowered = lower_matmul(problem, traits)
+    tail = e if group.tail is None else group.tail
+    epilogue, extras = _epilogue(group, tail) if tail != e else (None, [])
+    lowered = lower_matmul(replace(problem, epilogue=epilogue), traits)
     first, second = entry.sources
-    known: dict[tuple[str, ...], StepArg] = {
-        ("a",): ("ref", first), ("b",): ("ref", second), ("out",): ("ref", e),
+    known: dict[Arg, StepArg] = {
+        ("a",): ("ref", first), ("b",): ("ref", second), ("out",): ("ref", tail),
         ("a_offset",): ("int", a.offset), ("b_offset",): ("int", b.offset),
     }  # fmt: skip
+    for k, (ref, layout) in enumerate(extras):
+        known["extra", k] = ("ref", ref)
+        known["extra_offset", k] = ("int", layout.offset)
     launches = [
         Launch(
-            x.spec,
-            tuple(arg if arg[0] in ("int", "temp") else known[arg] for arg in x.args),  # type: ignore[misc,index]
-            x.global_size, x.local_size,
+            x.spec, tuple(known.get(arg) or _number(arg) for arg in x.args), x.global_size,
+            x.local_size,
         )
         for x in lowered.launches
     ]  # fmt: skip
     reads: dict[Ref, list[tuple[Layout, int]]] = {}
-    for ref, layout in zip(entry.sources, sig.reads, strict=True):
+    for ref, layout in [*zip(entry.sources, sig.reads, strict=True), *extras]:
         reads.setdefault(ref, []).append((layout, 0))
-    store = Store(
-        e, sig.meta.dtype, Layout.contiguous(sig.space), leaf("acc", sig.meta.dtype), False, 0
-    )
+    dtype = sig.meta.dtype
+    store = Store(tail, dtype, Layout.contiguous(sig.space), leaf("acc", dtype), False, 0)
     return Step(group, launches, reads, [store], lowered.temporaries)
+
+
+def _number(arg: Arg) -> StepArg:
+    """Return an argument that is the same for a plan: a number, or scratch of the step."""
+    assert arg[0] in ("int", "temp") and len(arg) == 2
+    return arg
+
+
+def _epilogue(group: Group, tail: Ref) -> tuple[Epilogue, list[tuple[Ref, Layout]]]:
+    """Return what is applied to the sums, and the operands that it reads beside them."""
+    extras: list[tuple[Ref, Layout]] = []
+    operands: list[ExtraOperand] = []
+    rename: dict[str, Expr] = {}
+    expr = group.members[tail].expr
+    for item in leaves_of([expr]):
+        if item.label == "acc":
+            continue
+        ref, layout = group.leaves[item.label]
+        assert ref is not None and item.dtype is not None
+        rename[item.label] = leaf(f"x{len(extras)}", item.dtype)
+        extras.append((ref, layout))
+        operands.append(ExtraOperand(item.dtype, layout.strides))
+    return Epilogue(substitute(expr, rename), tuple(operands)), extras

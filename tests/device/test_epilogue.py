@@ -1,0 +1,74 @@
+"""Pointwise ops on the sums of a matmul: one kernel, and the same bits as op by op."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import clgrad
+from clgrad import config
+from clgrad.graph import recorder, watch
+
+SHAPES = [(5, 7, 3), (33, 65, 17), (128, 300, 96), (1, 64, 64), (4, 1, 9)]
+
+
+def _layer(x: Any, w: Any, b: Any, r: Any) -> Any:
+    return ((x @ w.t() + b).relu() + r.t()).tanh()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_bias_activation_and_residual_are_fused_and_equal(
+    device: Any, dtype: str, shape: tuple[int, int, int]
+) -> None:
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    operands = [
+        clgrad.tensor(rng.standard_normal(s).astype("f"), device=device).to(getattr(clgrad, dtype))
+        for s in ((m, k), (n, k), (n,), (n, m))
+    ]
+    recorder.synchronize()
+    with config.override(eager=True):
+        apart = _layer(*operands).float().numpy()
+    plain = (operands[0] @ operands[1].t()).float()
+    recorder.flush()
+    watch.reset()
+    product = operands[0] @ operands[1].t()
+    recorder.flush()
+    alone = watch.reset().launches
+    fused = _layer(*operands)
+    recorder.flush()
+    assert watch.reset().launches == alone  # the epilogue costs no launch
+    np.testing.assert_array_equal(fused.float().numpy(), apart)
+    np.testing.assert_array_equal(product.float().numpy(), plain.numpy())
+
+
+def test_a_product_that_is_needed_itself_is_stored(device: Any) -> None:
+    x = clgrad.tensor(np.eye(3, dtype="f") * 2, device=device)
+    product = x @ x
+    shifted = product + x
+    np.testing.assert_array_equal(shifted.numpy(), np.eye(3) * 6)
+    np.testing.assert_array_equal(product.numpy(), np.eye(3) * 4)
+
+
+def test_gradients_pass_through_an_epilogue(device: Any) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    hosts = [rng.standard_normal(s).astype("f") for s in ((9, 5), (7, 5), (7,), (7, 9))]
+    ours = [clgrad.tensor(h, device=device, requires_grad=True) for h in hosts]
+    theirs = [torch.tensor(h, requires_grad=True) for h in hosts]
+    _layer(*ours).sum().backward()
+    _layer(*theirs).sum().backward()
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.grad is not None
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=2e-5, atol=1e-6)
+
+
+def test_two_readers_of_a_product_do_not_fuse_into_it(device: Any) -> None:
+    x = clgrad.tensor(np.arange(12, dtype="f").reshape(3, 4), device=device)
+    product = x @ x.t()
+    total = (product.relu() + product).numpy()
+    want = np.arange(12).reshape(3, 4) @ np.arange(12).reshape(3, 4).T
+    np.testing.assert_array_equal(total, want * 2)

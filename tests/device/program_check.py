@@ -25,9 +25,24 @@ TOLERANCE = {"float32": 2e-6, "float64": 1e-13}
 """Of the largest element: a few roundings; that of longer chains comes from the perturbed run."""
 
 
+ACCEPTED = {
+    ("backward", "version", "view"), ("grad", "version", "view"),
+    ("backward", "ok", "view"), ("grad", "ok", "view"),
+}  # fmt: skip
+"""Differences that are meant: (step, clgrad, PyTorch).
+
+PyTorch looks for the `grad_fn` of a saved view before it compares versions, to name it in the
+message, and that look is an error for a view that was made under no_grad or with others at once and
+has gone stale since. clgrad says what is wrong with the saved value, and nothing where no gradient
+depends on it.
+"""
+
+
 def differing_steps(ours: Outcome, theirs: Outcome, program: list[Step]) -> str | None:
     """Return the first step that went differently, in words, or None."""
     for k, (a, b) in enumerate(zip(ours.steps, theirs.steps, strict=False)):
+        if (program[k].do, a, b) in ACCEPTED:
+            return None
         if a != b:
             return f"step {k} `{program[k]}`: clgrad says {a!r}, PyTorch {b!r}"
     if len(ours.steps) != len(theirs.steps):
@@ -78,7 +93,7 @@ def check(program: list[Step], device: Any, dtype: str = "float32") -> str | Non
     with config.override(eager=True):
         eager = run(program, ClgradEngine(device, dtype))
     wrong = differing_bits(fused, eager)
-    if wrong:
+    if wrong or fused.steps != theirs.steps:  # an accepted difference ends the comparison
         return wrong
     moved = run(program, TorchEngine(np.float64, NOISE))
     return differing_values(eager, theirs, moved, dtype)

@@ -57,6 +57,33 @@ def meets_itself(tensor: Any) -> bool:
     return places.unique().numel() < tensor.numel()
 
 
+def places(tensor: Any, shape: tuple[int, ...]) -> Any:
+    """Return which element of its storage a tensor, broadcast to `shape`, shows where."""
+    count = tensor.untyped_storage().nbytes() // tensor.element_size()
+    numbered = torch.arange(count)
+    shown = numbered.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+    return shown.expand(shape)
+
+
+def read_as_written(target: Any, source: Any) -> bool:
+    """Whether PyTorch's result of writing `source` over `target` does not depend on the order.
+
+    Where they overlap partly and are not both dense, PyTorch reads what it has just written;
+    clgrad reads old values throughout. And PyTorch takes two views of the same elements for
+    overlapping if their strides differ along a dimension of size 1.
+    """
+    if target.untyped_storage().data_ptr() != source.untyped_storage().data_ptr():
+        return True
+    written, read = places(target, tuple(target.shape)), places(source, tuple(target.shape))
+    if torch.equal(written, read):
+        return target.stride() == source.stride()
+    if not np.intersect1d(written.numpy(), read.numpy()).size:
+        return True
+    dense = [int(x.max() - x.min()) + 1 == t.numel()
+             for x, t in ((written, target), (read, source))]  # fmt: skip
+    return all(dense)
+
+
 class Generator:
     """Makes one program.
 
@@ -281,9 +308,11 @@ class Generator:
         elif kind < 0.55 and tensor.ndim:
             index = rnd.randrange(tensor.shape[0])
             part = self.fitting(tuple(tensor.shape[1:]), True)
+            if part is not None and not read_as_written(tensor[index], self.env[part]):
+                part = None
             value: Any = part if part is not None and rnd.random() < 0.7 else 0.125
             self.emit(Step("setindex", (), (x, index, value), grad))
-        elif y is not None:
+        elif y is not None and read_as_written(tensor, self.env[y]):
             name = rnd.choice(("add_", "sub_", "mul_", "copy_", "copy_"))
             self.emit(Step("method", (), (x, name, y), grad))
         if float(self.env[x].detach().abs().max()) > LARGE:

@@ -160,44 +160,23 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def _script(args: argparse.Namespace) -> int:
-    from clgrad import creation, dispatch
+    from clgrad import creation
     from clgrad.graph.dump import Folder, file_name, kernel_text
-    from clgrad.graph.trace import KernelTrace, Trace
+    from clgrad.graph.trace import Trace
 
-    script = Path(args.script)
-    if not script.is_file():
+    if not Path(args.script).is_file():
         raise ClgradValueError(f"dump: {args.script} is no file. Expected a Python script.")
-    if args.traits is not None:
-        creation.set_default_device(_device(args))
-    elif args.device is not None:
-        creation.set_default_device(args.device)
-    arguments = ([args.op] if args.op is not None else []) + args.args
+    chosen = args.device if args.traits is None else _device(args)
     folder = None if args.out is None else Folder(args.out)
-
-    def show(kernel: KernelTrace) -> None:
-        if folder is not None:
-            folder.add(kernel)
-
-    trace = Trace(show).open()
-    status = 0
-    before = sys.argv, sys.path[:]
-    sys.argv = [args.script, *arguments]
-    sys.path.insert(0, str(script.resolve().parent))
-    with closing(trace):
-        try:
-            # what the script made stays alive until everything that is pending has run
-            made = runpy.run_path(args.script, run_name="__main__")
-            dispatch.backend.flush()
-            del made
-        except SystemExit as leaving:
-            status = (
-                leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-            )
-        except Exception as error:
-            _report(error, args.script)
-            status = 1
-        finally:
-            sys.argv, sys.path[:] = before
+    trace = Trace(None if folder is None else folder.add)
+    if chosen is not None:
+        creation.set_default_device(chosen)
+    try:
+        with closing(trace.open()):
+            status = _execute(args.script, [*filter(None, [args.op]), *args.args])
+    finally:
+        if chosen is not None:
+            creation.set_default_device(None)
     if folder is not None:
         folder.finish(trace)
         return status or _written(folder, len(trace.kernels))
@@ -205,6 +184,31 @@ def _script(args: argparse.Namespace) -> int:
         heading(file_name(kernel))
         print(highlight(kernel_text(kernel, args.helpers)))
     return status
+
+
+def _execute(script: str, arguments: list[str]) -> int:
+    """Run a script to its end, and what it left pending; return its exit status."""
+    from clgrad import dispatch
+
+    before = sys.argv, sys.path[:]
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    try:
+        # what the script made stays alive until everything that is pending has run
+        made = runpy.run_path(script, run_name="__main__")
+        dispatch.backend.flush()
+        del made
+    except SystemExit as leaving:
+        if isinstance(leaving.code, str):
+            print(leaving.code, file=sys.stderr)
+            return 1
+        return leaving.code or 0
+    except Exception as error:
+        _report(error, script)
+        return 1
+    finally:
+        sys.argv, sys.path[:] = before
+    return 0
 
 
 def _report(error: Exception, script: str) -> None:

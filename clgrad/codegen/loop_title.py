@@ -14,7 +14,7 @@ from clgrad.expr.text import to_text
 if TYPE_CHECKING:
     from clgrad.codegen.loops import LoopSpec
 
-FORMULAS = 6
+FORMULAS = 8
 """Lines for formulas; what is beyond is only counted."""
 _COLUMNS = 92
 

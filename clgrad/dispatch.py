@@ -128,31 +128,39 @@ def fresh(value: Any, meta: Any) -> Tensor:
 def attach(plan: Plan, operands: Sequence[Any], numbers: tuple[Any, ...], result: Tensor) -> None:
     """Record the node of a plan that has been computed, if an operand requires grad."""
     edges: list[Edge | None] = []
-    needed = False
-    for o in operands[: len(plan.op.inputs)]:
-        if type(o) in NUMBERS:
-            edges.append(None)
-            continue
-        if o._view is not None:
-            edge = edge_of(o)
-            # a view made under no_grad has no edge; what is made of it still requires grad
-            needed = needed or o._view.base._requires_grad
-        elif o._grad_fn is not None:
-            edge = (o._grad_fn, o._output_nr)
-        elif o._requires_grad:
-            edge = edge_of(o)
-        else:
-            edge = None
-        if edge is not None:
-            needed = True
+    mask, bit, needed = 0, 1, False
+    for o in operands if not plan.op.numeric else operands[: len(plan.op.inputs)]:
+        edge: Edge | None = None
+        if type(o) not in NUMBERS:
+            if o._view is not None:
+                edge = edge_of(o)
+                # a view made under no_grad has no edge; what is made of it still requires grad
+                needed = needed or o._view.base._requires_grad
+            elif o._grad_fn is not None:
+                edge = (o._grad_fn, o._output_nr)
+            elif o._requires_grad:
+                edge = edge_of(o)
+            if edge is not None:
+                mask |= bit
         edges.append(edge)
-    if not needed:
+        bit <<= 1
+    if not mask and not needed:
         return
-    node, rule = record(plan, operands, numbers, edges)
+    node, rule = record(plan, operands, numbers, edges, mask)
     result._grad_fn = node
     result._requires_grad = True
     if rule.result:
         save_results(node, rule, result, None)
+
+
+def compute(plan: Plan, values: tuple[Any, ...], numbers: tuple[Any, ...]) -> Tensor:
+    """Record what a plan says on values, and nothing for backward."""
+    return fresh(backend.record(plan.signature, values, numbers), plan.metas[0])
+
+
+def plan_of(op: Op, kinds: tuple[Any, ...]) -> Plan:
+    """Return the plan of an op without static parameters."""
+    return _plans.get((op, kinds, (), None)) or make_plan(op, kinds, (), None)
 
 
 def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
@@ -330,3 +338,5 @@ def apply_views(name: str, x: Tensor, metas: Sequence[Any]) -> tuple[Tensor, ...
 
 
 handed.apply = apply
+handed.plan = plan_of
+handed.compute = compute

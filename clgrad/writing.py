@@ -59,7 +59,8 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
     node: Any = None
     rule: Any = None
     if edges is not None and plan.node is not None:
-        node, rule = record(plan, operands, numbers, edges, old=True)
+        mask = sum(1 << k for k, edge in enumerate(edges) if edge is not None)
+        node, rule = record(plan, operands, numbers, edges, mask, old=True)
         node.metas = (meta,)
     others = [o for o in operands if type(o) not in NUMBERS]
     check_overlap(f"{op.name}_", target, others)

@@ -17,13 +17,17 @@ class Handed:
         tensor: the class `Tensor`.
         wrap: `(storage, meta) -> Tensor`, with no autograd state.
         apply: `dispatch.apply(op, operands, static=())`.
+        plan: `(op, kinds) -> Plan`, of an op without static parameters.
+        compute: `(plan, values, numbers) -> Tensor`: record it, without history.
     """
 
-    __slots__ = ("apply", "tensor", "wrap")
+    __slots__ = ("apply", "compute", "plan", "tensor", "wrap")
 
     tensor: Any
     wrap: Callable[..., Any]
     apply: Callable[..., Any]
+    plan: Callable[..., Any]
+    compute: Callable[..., Any]
 
 
 handed = Handed()

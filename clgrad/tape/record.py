@@ -8,16 +8,22 @@ than its edges and its saved tensors.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from clgrad.errors import AutogradError
+from clgrad.ops.meta import Meta, meta_of
 from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
+from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import Edge, Grads, Node, next_sequence
 from clgrad.tape.saved import SavedTensor, freed, save, save_old, save_result
 
 _new = object.__new__
+_STEPS = 1024
+
+Step = tuple[int, Any, tuple[int, ...], tuple[int, ...], Any]
 
 
 class Plan:
@@ -90,7 +96,9 @@ class Rule:
         count: reductions: how many elements were folded into one.
     """
 
-    __slots__ = ("count", "formulas", "missing", "names", "operands", "restored", "result")
+    __slots__ = (
+        "count", "formulas", "missing", "names", "operands", "restored", "result", "steps",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan, mask: int) -> None:
         op = plan.op
@@ -128,6 +136,58 @@ class Rule:
         numbers = [n for n, tensor in zip(names, is_tensor, strict=True) if not tensor]
         place = {n: i for i, n in enumerate(("g", "n", *self.names, *numbers))}
         self.formulas = tuple((k, made, tuple(place[s] for s in src)) for k, made, src in recipes)
+        self.steps: dict[Any, tuple[Step, ...]] = {}
+
+    def make_steps(self, key: Any, plan: Plan, saved: Sequence[SavedTensor]) -> tuple[Step, ...]:
+        """Work out how gradients are computed of values, for gradients of one kind.
+
+        Each step is (operand, plan or None for the gradient itself, places of its values in [g,
+        saved…], places of its numbers with -1 for the count, layout of the result if it changes).
+        """
+        g = key[0] if self.result else key
+        metas = [g, *(one.meta for one in saved)]
+        if self.restored is not None:
+            metas[0] = _reshaped(g, self.restored)
+            if self.result:
+                metas[-1] = _reshaped(metas[-1], self.restored)
+        count = len(saved)
+        types = [kind for kind in plan.kinds if isinstance(kind, type)]
+        steps: list[Step] = []
+        for k, op, places in self.formulas:
+            made, values, numbers, meta = None, [], [], metas[0]
+            if op is not None:
+                kinds = []
+                for p in places:
+                    if p == 1 or p > count + 1:
+                        numbers.append(-1 if p == 1 else p - count - 2)
+                        kinds.append(int if p == 1 else types[p - count - 2])
+                    else:
+                        values.append(max(p - 1, 0))
+                        kinds.append(metas[values[-1]])
+                if not values:  # a constant: it takes the shape of the gradient
+                    values, kinds = [0], [metas[0]]
+                    op = _constant(op)
+                made = handed.plan(op, tuple(kinds))
+                meta = made.metas[0]
+            if self.restored is not None and meta.shape != plan.kinds[k].shape:
+                meta = meta_of(meta.dtype, meta.layout.expand(plan.kinds[k].shape), meta.device)
+            same = meta is (g if made is None else made.metas[0])
+            steps.append((k, made, tuple(values), tuple(numbers), None if same else meta))
+        if len(self.steps) > _STEPS:
+            self.steps.clear()
+        return self.steps.setdefault(key, tuple(steps))
+
+
+@lru_cache(maxsize=256)
+def _constant(op: Op) -> Op:
+    """Return a derivative without operands as one of the gradient, for its shape."""
+    return Op(name=op.name, kind="pointwise", inputs=("g",), formula=op.formula)
+
+
+def _reshaped(meta: Meta, shape: tuple[int, ...]) -> Meta:
+    layout = meta.layout.view(shape)
+    assert layout is not None  # only dims of size 1 come or go
+    return meta_of(meta.dtype, layout, meta.device)
 
 
 class OpNode(Node):
@@ -158,6 +218,8 @@ class OpNode(Node):
         saved = self.saved
         if saved is None:
             raise freed(self)
+        if plan.op.backward is None and not mode.grad and not rule.missing:
+            return self._quick(g, saved, wanted)
         unpacked = [one.unpack(self, name) for one, name in zip(saved, rule.names, strict=True)]
         op = plan.op
         if op.backward is not None:
@@ -182,13 +244,38 @@ class OpNode(Node):
                 result = g
             elif places:
                 result = handed.apply(formula, tuple([environment[p] for p in places]))
-            else:  # a constant
-                assert formula.formula is not None
-                result = g._ones(g.shape) * formula.formula.number
+            else:
+                result = handed.apply(_constant(formula), (g,))
             if rule.restored is not None and result.shape != plan.kinds[k].shape:
                 result = result.expand(plan.kinds[k].shape)
             results[k] = result
         return results
+
+    def _quick(self, g: Any, saved: Sequence[SavedTensor], wanted: Sequence[bool] | None) -> Grads:
+        """Do the same on values: where nothing is recorded, saved tensors need not be made."""
+        rule, edges = self.rule, self.edges
+        values = [g._storage.value]
+        for one, name in zip(saved, rule.names, strict=True):
+            values.append(one.value(self, name))
+        key = (g._meta, saved[-1].meta) if rule.result else g._meta
+        steps = rule.steps.get(key) or rule.make_steps(key, self.plan, saved)
+        results: list[Any] = [None] * len(edges)
+        for k, plan, places, numbers, meta in steps:
+            if edges[k] is None or (wanted is not None and not wanted[k]):
+                continue
+            if plan is None:
+                result = g
+            else:
+                given = numbers and tuple([self._number(n) for n in numbers])
+                if len(places) == 1:
+                    result = handed.compute(plan, (values[places[0]],), given)
+                else:
+                    result = handed.compute(plan, tuple([values[p] for p in places]), given)
+            results[k] = result if meta is None else handed.wrap(result._storage, meta)
+        return results
+
+    def _number(self, place: int) -> Any:
+        return self.rule.count if place < 0 else self.numbers[place]
 
     def release(self) -> None:
         saved = self.saved
@@ -302,19 +389,16 @@ def record(
     operands: Sequence[Any],
     numbers: tuple[Any, ...],
     edges: list[Edge | None],
+    mask: int,
     old: bool = False,
 ) -> tuple[OpNode, Rule]:
     """Return a new node that has saved its inputs; results are saved by `save_results`.
 
     Args:
         operands: tensors and numbers, as in `plan.kinds`.
-        edges: of each input.
+        edges: of each input; `mask` says which are there.
         old: whether the op is about to overwrite operand 0.
     """
-    mask = 0
-    for k, edge in enumerate(edges):
-        if edge is not None:
-            mask |= 1 << k
     rule = plan.rules.get(mask) or plan.rule(mask)
     node: OpNode = _new(plan.node)  # type: ignore[arg-type]  # callers have tested for None
     node.edges = tuple(edges)
@@ -323,18 +407,19 @@ def record(
     node.plan = plan
     node.rule = rule
     node.numbers = numbers
-    count = len(edges)
-    if old:
-        node.saved = tuple(
-            [
-                (save_old if k == 0 else save)(operands[k], edges[k] if k < count else None)
-                for k in rule.operands
-            ]
-        )
+    places = rule.operands
+    if not places:
+        node.saved = ()
+    elif old:
+        node.saved = tuple([(save if k else save_old)(operands[k], edges[k]) for k in places])
+    elif len(places) == 1:
+        k = places[0]
+        node.saved = (save(operands[k], edges[k]),)
+    elif len(places) == 2:
+        k, j = places
+        node.saved = (save(operands[k], edges[k]), save(operands[j], edges[j]))
     else:
-        node.saved = tuple(
-            [save(operands[k], edges[k] if k < count else None) for k in rule.operands]
-        )
+        node.saved = tuple([save(operands[k], edges[k]) for k in places])
     node.seq = next_sequence()
     return node, rule
 

@@ -40,7 +40,7 @@ class Switch:
 
 
 class SavedTensor:
-    """One saved input or result of a node.
+    """One saved operand of a node, whose gradient goes somewhere.
 
     Attributes:
         pin: holder of the value; None once released.
@@ -52,26 +52,37 @@ class SavedTensor:
         output: output number of the node itself, -1 for an input.
         view: for the result of an in-place op on a view: a function that makes the edge.
         packed: (object, unpack) where pack hooks took the tensor instead.
+
+    The last four are constants here and slots in the subclasses that need them, which makes saving
+    a third cheaper.
     """
 
-    __slots__ = (
-        "counter", "edge", "leaf", "meta", "output", "packed", "pin", "storage", "version", "view",
-    )  # fmt: skip
+    __slots__ = ("counter", "edge", "meta", "pin", "storage", "version")
 
     counter: VersionCounter | None
     edge: Any
-    leaf: Any
     meta: Any
-    output: int
-    packed: Any
     pin: Pin | None
     storage: Any
     version: int
-    view: Any
+    leaf: Any = None
+    output: int = -1
+    view: Any = None
+    packed: Any = None
 
     def release(self) -> None:
         """Let go of the value; unpacking raises from now on."""
-        self.pin = self.edge = self.leaf = self.view = self.packed = None
+        self.pin = self.edge = None
+
+    def value(self, node: Any, name: str) -> Any:
+        """Return the value after the same checks as `unpack`, but no tensor."""
+        pin = self.pin
+        if pin is None:
+            raise freed(node)
+        counter = self.counter
+        if counter is not None and counter.version != self.version:
+            raise overwritten(self, counter, node, name)
+        return pin.value
 
     def unpack(self, node: Any = None, name: str = "") -> Any:
         """Return the saved tensor, as it was, with its place in the graph.
@@ -128,6 +139,43 @@ class SavedTensor:
         return with_edge(result, edge, given._counter)
 
 
+class SavedLeaf(SavedTensor):
+    """A saved operand that required no gradient."""
+
+    __slots__ = ("leaf",)
+
+    def release(self) -> None:
+        self.pin = self.leaf = None
+
+    def value(self, node: Any, name: str) -> Any:
+        value = SavedTensor.value(self, node, name)
+        leaf = self.leaf()
+        if leaf is not None and leaf._view is not None:
+            _ = leaf.grad_fn  # raises for a forbidden view whose family was written
+        return value
+
+
+class SavedResult(SavedTensor):
+    """A saved result of the node itself."""
+
+    __slots__ = ("output", "view")
+
+    def release(self) -> None:
+        self.pin = self.view = None
+
+
+class PackedTensor(SavedTensor):
+    """What pack hooks made of a saved tensor."""
+
+    __slots__ = ("output", "packed", "view")
+
+    def release(self) -> None:
+        self.pin = self.edge = self.view = self.packed = None
+
+    def value(self, node: Any, name: str) -> Any:
+        return self.unpack(node, name)._storage.value
+
+
 def with_edge(tensor: Any, edge: Any, counter: VersionCounter | None) -> Any:
     """Give a fresh tensor its version counter and its place in the graph; return it."""
     tensor._counter = counter
@@ -144,49 +192,52 @@ def with_edge(tensor: Any, edge: Any, counter: VersionCounter | None) -> Any:
 
 def save(tensor: Any, edge: Any) -> SavedTensor:
     """Save an input; `edge` is where its gradient goes, or None if it requires none."""
-    if tensor._inference:
-        raise AutogradError(
-            "save: Inference tensors cannot be saved for backward. Expected a normal tensor. "
-            "Hint: clone() outside of inference_mode makes one."
-        )
+    if Switch.used and pack_hooks.stack:
+        return _packed(tensor, edge, -1, None)
+    saved: SavedTensor
+    if edge is None:
+        leaf: SavedLeaf = _new(SavedLeaf)
+        leaf.leaf = _ref(tensor)
+        saved = leaf
+    else:
+        saved = _new(SavedTensor)
+    saved.edge = edge
+    _fill(saved, tensor)
+    return saved
+
+
+def _fill(saved: SavedTensor, tensor: Any) -> None:
+    """Enter what is saved of a tensor's present version, sharing the pin of other saves."""
     counter = tensor._counter
     if counter is None:
+        if tensor._inference:
+            raise _inference()
         counter = tensor._counter = VersionCounter()
+        pin = None
+    else:
+        pin = counter.pin
+        if pin is not None:
+            pin = pin()
     storage = tensor._storage
-    saved: SavedTensor = _new(SavedTensor)
-    saved.meta = tensor._meta
-    saved.counter = counter
-    saved.version = counter.version
-    saved.output = -1
-    saved.view = saved.packed = None
-    saved.edge = edge
-    if Switch.used and pack_hooks.stack:
-        saved.leaf = saved.storage = None
-        return _pack(saved, tensor)
-    pin = counter.pin
-    if pin is not None:
-        pin = pin()
     if pin is None or pin.value is not storage.value:
         pin = Pin(storage.value)
         counter.pin = _ref(pin)
     saved.pin = pin
+    saved.meta = tensor._meta
+    saved.counter = counter
+    saved.version = counter.version
     saved.storage = _ref(storage)
-    saved.leaf = _ref(tensor) if edge is None else None
-    return saved
 
 
 def save_old(tensor: Any, edge: Any) -> SavedTensor:
     """Save an operand that the op is about to overwrite: its old value, unchecked."""
+    if Switch.used and pack_hooks.stack:
+        return _packed(tensor, edge, -1, None)
     saved: SavedTensor = _new(SavedTensor)
     saved.meta = tensor._meta
     saved.counter = None
     saved.version = 0
-    saved.output = -1
-    saved.view = saved.packed = saved.leaf = None
     saved.edge = edge
-    if Switch.used and pack_hooks.stack:
-        saved.storage = None
-        return _pack(saved, tensor)
     saved.pin = Pin(tensor._storage.value)
     saved.storage = _ref(tensor._storage)
     return saved
@@ -194,26 +245,43 @@ def save_old(tensor: Any, edge: Any) -> SavedTensor:
 
 def save_result(tensor: Any, output: int, view: Any = None) -> SavedTensor:
     """Save a result of the node itself, without holding the node (that would be a cycle)."""
-    saved = save(tensor, None)
-    saved.leaf = None
+    if Switch.used and pack_hooks.stack:
+        return _packed(tensor, None, output, view)
+    saved: SavedResult = _new(SavedResult)
+    saved.edge = None
     saved.output = output
     saved.view = view
+    _fill(saved, tensor)
     return saved
 
 
-def _pack(saved: SavedTensor, tensor: Any) -> SavedTensor:
-    top = pack_hooks.stack[-1]
-    twin = handed.wrap(tensor._storage, tensor._meta)
-    twin._counter = tensor._counter
+def _packed(tensor: Any, edge: Any, output: int, view: Any) -> PackedTensor:
+    """Let the innermost pack hook take a tensor."""
+    if tensor._inference:
+        raise _inference()
+    pack, unpack = pack_hooks.stack[-1]
+    twin = with_edge(handed.wrap(tensor._storage, tensor._meta), None, tensor._counter)
     stack, pack_hooks.stack = pack_hooks.stack, []  # what the hook itself saves is left alone
     try:
-        packed = top[0](twin)
+        packed = pack(twin)
     finally:
         pack_hooks.stack = stack
-    saved.packed = (packed, top[1])
-    saved.counter = None  # the hook's object is a copy, or the hook's own concern
+    saved: PackedTensor = _new(PackedTensor)
+    saved.packed = (packed, unpack)
+    saved.output, saved.view, saved.edge = output, view, edge
+    saved.meta = tensor._meta
+    saved.counter = None  # what the hook returned is a copy, or the hook's own concern
+    saved.version = 0
     saved.pin = Pin(None)
+    saved.storage = None
     return saved
+
+
+def _inference() -> AutogradError:
+    return AutogradError(
+        "save: Inference tensors cannot be saved for backward. Expected a normal tensor. "
+        "Hint: clone() outside of inference_mode makes one."
+    )
 
 
 def freed(node: Any) -> GraphFreedError:

@@ -265,7 +265,7 @@ def sum_to(grad: Any, shape: tuple[int, ...], node: Node, number: int) -> Any:
 
 
 def run(
-    roots: Sequence[Root],
+    roots: list[Root],
     keep_graph: bool,
     create_graph: bool,
     captures: Sequence[Edge] | None,
@@ -274,7 +274,7 @@ def run(
     """Run a backward pass.
 
     Args:
-        roots: nodes and output numbers to start from, with the gradients of these outputs.
+        roots: nodes and output numbers to start from, with the gradients of these outputs; emptied.
         keep_graph: leave saved tensors in place.
         create_graph: record the backward pass itself.
         captures: edges whose gradients are asked for; None runs everything.
@@ -296,6 +296,9 @@ def run(
     try:
         for node, number, grad in roots:
             task.add((node, number), grad)
+        # what nobody holds when the pass is flushed is not stored
+        del grad
+        roots.clear()
         for node in dict.fromkeys(nodes):
             if task.pending[node] == 0 and (task.needed is None or node in task.needed):
                 task.push(node)

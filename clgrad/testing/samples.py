@@ -64,7 +64,7 @@ def any_values(op: Op, name: str, dtype: DType, shape: tuple[int, ...], seed: in
         values = rng.uniform(-3, 3, count)
         special: Any = np.array(SPECIAL)
     else:
-        low = 0 if dtype.kind == "u" or name == "b" and op.name == "pow" else -7
+        low = 0 if dtype.kind == "u" or (name == "b" and op.name == "pow") else -7
         values = rng.integers(low, 8, count)
         limits = np.iinfo(dtype.numpy)
         special = np.array([limits.min, limits.max, 0], dtype.numpy)

@@ -308,7 +308,7 @@ class Generator:
         elif kind < 0.55 and tensor.ndim:
             index = rnd.randrange(tensor.shape[0])
             part = self.fitting(tuple(tensor.shape[1:]), True)
-            if part is not None and not read_as_written(tensor[index], self.env[part]):
+            if part is not None and not read_as_written(tensor.detach()[index], self.env[part]):
                 part = None
             value: Any = part if part is not None and rnd.random() < 0.7 else 0.125
             self.emit(Step("setindex", (), (x, index, value), grad))

@@ -27,7 +27,7 @@ from tests.device.op_cases import (
 
 torch = pytest.importorskip("torch")
 
-REDUCTIONS = sorted(n for n, op in OPS.items() if op.kind == "reduction") + ["var"]
+REDUCTIONS = [*sorted(n for n, op in OPS.items() if op.kind == "reduction"), "var"]
 LAYOUTS = ("contiguous", "transposed", "sliced", "step", "expanded", "single", "odd", "long")
 DIMS: dict[str, Any] = {"all": None, "first": 0, "last": -1, "both": (0, 1), "swapped": (1, 0)}
 LONG = (5, 1500)  # several vectors and several work-items in a row
@@ -147,7 +147,7 @@ PRODUCTS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", (*FLOATS, dtypes.int32, dtypes.int64), ids=lambda d: d.name)
+@pytest.mark.parametrize("dtype", [*FLOATS, dtypes.int32, dtypes.int64], ids=lambda d: d.name)
 def test_products(device: Any, dtype: Any) -> None:
     cases = []
     for seed, (left, right) in enumerate(PRODUCTS):

@@ -1,0 +1,275 @@
+"""Gradients of every differentiable op: numerical in float64, and PyTorch's in shorter floats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import clgrad
+from clgrad import dtypes
+from clgrad.autograd import gradcheck, gradgradcheck
+from clgrad.graph import recorder
+from clgrad.ops.registry import OPS
+from clgrad.testing.covering import covering
+from clgrad.testing.samples import arrange, shape_of, smooth
+from tests.device.op_cases import EPS, bits_of, read, same_tensor, torch_tensor
+
+torch = pytest.importorskip("torch")
+
+POINTWISE = sorted(
+    n for n, op in OPS.items()
+    if op.kind == "pointwise" and op.differentiable and n not in ("to", "copy")
+)  # fmt: skip
+REDUCTIONS = sorted(n for n, op in OPS.items() if op.kind == "reduction" and op.differentiable)
+
+
+def _mask(array: Any, device: Any) -> Any:
+    return clgrad.tensor(array > 0, device=device)
+
+
+def _called(name: str, device: Any) -> Callable[..., Any]:
+    """Return a function of an op's smooth operands alone."""
+    op = OPS[name]
+    if not op.masks:
+        return lambda *x: getattr(clgrad, name)(*x)
+    masks = {n: _mask(smooth(op, n, (2, 3)), device) for n in op.masks}
+
+    def call(*x: Any) -> Any:
+        given = iter(x)
+        return getattr(clgrad, name)(*[masks[n] if n in masks else next(given) for n in op.inputs])
+
+    return call
+
+
+def _smooth_operands(name: str, device: Any, shapes: Any) -> list[Any]:
+    op = OPS[name]
+    names = [n for n in op.inputs if n not in op.masks]
+    return [
+        clgrad.tensor(smooth(op, n, s), dtype=dtypes.float64, device=device, requires_grad=True)
+        for n, s in zip(names, shapes, strict=False)
+    ]
+
+
+def _check(function: Any, inputs: list[Any]) -> None:
+    assert gradcheck(function, inputs)
+    assert gradgradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_pointwise_numerically(device: Any, name: str) -> None:
+    _check(_called(name, device), _smooth_operands(name, device, [(2, 3), (2, 3)]))
+
+
+@pytest.mark.parametrize("name", [n for n in POINTWISE if len(OPS[n].inputs) > 1])
+def test_broadcasting_numerically(device: Any, name: str) -> None:
+    """Each gradient is summed to the shape of its operand."""
+    for shapes in (((1, 3), (2, 1)), ((), (2, 3))):
+        inputs = _smooth_operands(name, device, shapes)
+        assert gradcheck(_called(name, device), inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("name", [*REDUCTIONS, "var"])
+def test_reductions_numerically(device: Any, name: str) -> None:
+    inputs = _smooth_operands(name, device, [(2, 3)])
+    _check(lambda x: getattr(x, name)(-1), inputs)
+    for dim, keepdim in ((None, False), (0, True)):
+        assert gradcheck(lambda x, d=dim, k=keepdim: getattr(x, name)(d, keepdim=k), inputs)
+
+
+PRODUCTS = {
+    "mm": ((2, 3), (3, 2)), "bmm": ((2, 2, 3), (2, 3, 1)), "dot": ((3,), (3,)),
+    "row": ((3,), (3, 2)), "column": ((2, 3), (3,)), "batch": ((2, 1, 2, 2), (2, 2, 1)),
+    "tall": ((2, 2, 3), (3, 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_products_numerically(device: Any, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    inputs = [
+        clgrad.tensor(rng.uniform(-1, 1, s), device=device, requires_grad=True)
+        for s in PRODUCTS[kind]
+    ]
+    _check(clgrad.matmul, inputs)
+
+
+def _views() -> dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]]:
+    return {
+        "alias": ((3,), lambda x: x.alias()),
+        "as_strided": ((2, 3), lambda x: x.as_strided((2, 2), (1, 2), 1)),
+        "diagonal": ((3, 3), lambda x: x.diagonal(1)),
+        "expand": ((1, 3), lambda x: x.expand(2, 3)),
+        "narrow": ((3, 2), lambda x: x.narrow(0, 1, 2)),
+        "permute": ((1, 2, 3), lambda x: x.permute(2, 0, 1)),
+        "select": ((2, 3), lambda x: x.select(1, -1)),
+        "slice": ((4, 2), lambda x: x[1::2]),
+        "squeeze": ((1, 3, 1), lambda x: x.squeeze()),
+        "squeeze_dim": ((1, 3, 1), lambda x: x.squeeze(0)),
+        "t": ((2, 3), lambda x: x.t()),
+        "transpose": ((2, 3), lambda x: x.transpose(0, -1)),
+        "unfold": ((5,), lambda x: x.unfold(0, 3, 1)),
+        "unsqueeze": ((3,), lambda x: x.unsqueeze(1)),
+        "view": ((2, 3), lambda x: x.view(3, -1)),
+    }
+
+
+def test_every_view_is_tried() -> None:
+    assert set(_views()) == {n for n, op in OPS.items() if op.kind == "view"}
+
+
+OTHERS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
+    "cat": ((2, 2), lambda x: clgrad.cat([x, x * 2], 1)),
+    "stack": ((2, 2), lambda x: clgrad.stack([x, x * 2])),
+    "split": ((3, 2), lambda x: x.split(2)),
+    "unbind": ((2, 2), lambda x: x.unbind(1)),
+    "reshape": ((2, 3), lambda x: x.t().reshape(6)),
+    "contiguous": ((2, 3), lambda x: x.t().contiguous()),
+    "clone": ((3,), lambda x: x.clone()),
+    "to": ((3,), lambda x: x.to(dtypes.float64, copy=True)),
+    "write a row": ((2, 3), lambda x: _written(x)),
+    "write a whole": ((2, 3), lambda x: (x * 1).mul_(x)),
+}
+
+
+def _written(x: Any) -> Any:
+    out = x.clone()
+    out[0] = x[1] * x[0]
+    out[:, 1:].mul_(x[:, :2])
+    return out
+
+
+@pytest.mark.parametrize("name", [*_views(), *OTHERS])
+def test_moves_numerically(device: Any, name: str) -> None:
+    """Views, joins and writes are linear in what they move; the square makes them differ."""
+    shape, function = (_views() | OTHERS)[name]
+    rng = np.random.default_rng(0)
+    x = clgrad.tensor(rng.uniform(-1, 1, shape), device=device, requires_grad=True)
+
+    def squared(x: Any) -> Any:
+        made = function(x)
+        return [m * m for m in made] if isinstance(made, tuple) else made * made
+
+    _check(squared, [x])
+
+
+# ---- shorter floats against PyTorch -------------------------------------------------------------
+
+SHORT = (dtypes.float16, dtypes.bfloat16, dtypes.float32)
+LAYOUTS = ("contiguous", "transposed", "sliced", "step", "expanded", "scalar", "odd")
+PATTERNS = ("same", "row", "column", "number", "zero-d")
+
+
+@lru_cache(maxsize=1)
+def _rows() -> list[dict[str, Any]]:
+    def allowed(row: dict[str, Any]) -> bool:
+        if len(OPS[row["op"]].inputs) == 1 and row["pattern"] != "same":
+            return False
+        if row["pattern"] in ("row", "column") and row["layout"] == "scalar":
+            return False
+        return not (row["pattern"] == "number" and row["op"] in ("maximum", "minimum"))
+
+    factors = {"op": POINTWISE, "dtype": SHORT, "layout": LAYOUTS, "pattern": PATTERNS}
+    return covering(factors, allowed)
+
+
+def test_gradients_in_short_floats(device: Any) -> None:
+    """Against PyTorch in float64 on the same rounded numbers.
+
+    PyTorch's own 16-bit gradients round after every step of a formula, ours once at its end, so
+    neither is the other's reference.
+    """
+    cases = []
+    for seed, row in enumerate(_rows()):
+        op, dtype = OPS[row["op"]], row["dtype"]
+        shape = shape_of(row["layout"])
+        theirs, ours, leaves = [], [], []
+        last = len(op.inputs) - 1
+        for k, name in enumerate(op.inputs):
+            size, layout = shape, row["layout"]
+            if k == last and last and row["pattern"] == "number":
+                theirs.append(1.5)
+                ours.append(1.5)
+                continue
+            if k == last and last and row["pattern"] != "same":
+                size = {"row": shape[-1:], "column": (*shape[:1], 1), "zero-d": ()}[row["pattern"]]
+                layout = "contiguous"
+            values = np.asarray(smooth(op, name, size, seed))
+            if name in op.masks:
+                theirs.append(torch.from_numpy(np.asarray(values > 0)))
+                ours.append(clgrad.tensor(values > 0, device=device))
+                continue
+            stored, view = arrange(bits_of(torch_tensor(values, dtype)), layout)
+            rounded = torch_tensor(stored, dtype)
+            a, b = rounded.double().requires_grad_(), same_tensor(rounded, device).requires_grad_()
+            leaves.append((a, b))
+            theirs.append(view(a))
+            ours.append(view(b))
+        want = getattr(torch, row["op"])(*theirs)
+        got = getattr(clgrad, row["op"])(*ours)
+        seeds = torch_tensor(np.random.default_rng(seed).uniform(-1, 1, want.shape), dtype)
+        wanted = torch.autograd.grad(want, [a for a, _ in leaves], seeds.double())
+        given = clgrad.autograd.grad(got, [b for _, b in leaves], same_tensor(seeds, device))
+        cases.append((row, want.numel(), leaves, wanted, given))
+    recorder.flush()
+    wrong = []
+    for row, theirs_size, leaves, wanted, given in cases:
+        for (a, b), w, g in zip(leaves, wanted, given, strict=True):
+            assert g.dtype is b.dtype
+            assert tuple(g.shape) == tuple(a.shape)
+            x, y = read(g).astype(np.float64), w.numpy()
+            # results that are read (tanh's y) are rounded, which 1 - y*y multiplies by up to 14
+            # in this domain; the rest is a rounding of each formula. Terms of which many are
+            # summed for one element of a broadcast operand are about 1 and may cancel.
+            summed = theirs_size // max(y.size, 1)
+            scale = max(np.abs(y).max(initial=0), 0.25 * summed)
+            bound = 4 * EPS[row["dtype"].name] * scale
+            if x.size and not np.abs(x - y).max() <= bound:
+                wrong.append(f"{row}: off by {np.abs(x - y).max():.3g}, more than {bound:.3g}")
+    assert not wrong, f"{len(wrong)} of {len(cases)} differ\n" + "\n".join(wrong[:20])
+
+
+# ---- where derivatives are a matter of convention -----------------------------------------------
+
+KINKS = np.array([-1.0, -0.0, 0.0, 1.0, np.inf, -np.inf, np.nan])
+
+
+@pytest.mark.parametrize("name", [n for n in POINTWISE if len(OPS[n].inputs) == 1])
+def test_kinks(device: Any, name: str) -> None:
+    """At zero, infinity and NaN the gradient is what PyTorch says."""
+    x = torch.from_numpy(KINKS.copy()).requires_grad_()
+    getattr(torch, name)(x).backward(torch.ones(KINKS.size, dtype=torch.float64))
+    ours = clgrad.tensor(KINKS, device=device, requires_grad=True)
+    getattr(clgrad, name)(ours).backward(clgrad.ones_like(ours))
+    np.testing.assert_allclose(read(ours.grad), x.grad.numpy(), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in POINTWISE if len(OPS[n].inputs) == 2 and not OPS[n].masks]
+)
+def test_kinks_of_two(device: Any, name: str) -> None:
+    """All pairs of special numbers: ties, zero to the power of zero, NaN on either side."""
+    a, b = (m.reshape(-1) for m in np.meshgrid(KINKS, KINKS))
+    theirs = [torch.from_numpy(v.copy()).requires_grad_() for v in (a, b)]
+    getattr(torch, name)(*theirs).backward(torch.ones(a.size, dtype=torch.float64))
+    ours = [clgrad.tensor(v, device=device, requires_grad=True) for v in (a, b)]
+    getattr(clgrad, name)(*ours).backward(clgrad.ones(a.size, dtype=dtypes.float64, device=device))
+    for which, x, y in zip("ab", ours, theirs, strict=True):
+        got, want = read(x.grad), y.grad.numpy()
+        same = np.isclose(got, want, rtol=1e-14) | (np.isnan(got) & np.isnan(want))
+        pairs = [f"{which} at {p}: {g}, PyTorch {w}" for p, g, w in
+                 zip(zip(a[~same], b[~same], strict=True), got[~same], want[~same], strict=True)]  # fmt: skip
+        assert not pairs, "\n".join(pairs)
+
+
+def test_ties_of_reductions(device: Any) -> None:
+    values = np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, np.nan, 1.0]])
+    for name in ("amax", "amin"):
+        x = torch.from_numpy(values.copy()).requires_grad_()
+        getattr(x, name)(1).backward(torch.ones(3, dtype=torch.float64))
+        ours = clgrad.tensor(values, device=device, requires_grad=True)
+        getattr(ours, name)(1).backward(clgrad.ones(3, dtype=dtypes.float64, device=device))
+        np.testing.assert_allclose(read(ours.grad), x.grad.numpy())

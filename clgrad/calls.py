@@ -15,7 +15,9 @@ from clgrad import writing
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import as_dtype
 from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
-from clgrad.ops.registry import REQUIRED, Op
+from clgrad.ops import pointwise as _pointwise  # noqa: F401  # enters the table
+from clgrad.ops.registry import OPS, REQUIRED, Op
+from clgrad.ops.scaled import add_scaled, sub_scaled
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor
@@ -74,6 +76,10 @@ def _static(name: str, value: Any) -> Any:
     return value
 
 
+_SCALED = {OPS["add"]: add_scaled, OPS["sub"]: sub_scaled}
+"""What computes an op that was given `alpha`."""
+
+
 def function(op: Op) -> Call:
     """Return the function that computes `op`; it takes `out=` as PyTorch's do."""
     plain = not op.params and op.kind == "pointwise" and len(op.inputs) <= 2
@@ -81,6 +87,7 @@ def function(op: Op) -> Call:
     if plain:
         quick = unary(op) if len(op.inputs) == 1 else binary(op)
     count = len(op.inputs)
+    scaled = _SCALED.get(op)
 
     def call(*args: Any, **named: Any) -> Any:
         if quick is not None and not named and len(args) == count and isinstance(args[0], Tensor):
@@ -88,15 +95,18 @@ def function(op: Op) -> Call:
             if result is not NotImplemented:
                 return result
         out = named.pop("out", None)
-        operands, static = sort_arguments(op, args, named)
+        used = op if scaled is None or named.get("alpha", 1) == 1 else scaled
+        if used is not scaled and scaled is not None:
+            named.pop("alpha", None)
+        operands, static = sort_arguments(used, args, named)
         if all(type(o) in NUMBERS for o in operands[:count]):
             raise ClgradTypeError(
                 f"{op.name}: got numbers alone. Expected at least one tensor. "
                 "Hint: clgrad.tensor(...) makes one."
             )
         if out is None:
-            return apply(op, operands, static)
-        return into(op, out, operands, static)
+            return apply(used, operands, static)
+        return into(used, out, operands, static)
 
     return _named(call, op, op.name.strip("_"))
 
@@ -125,15 +135,22 @@ class OutRequiresGradError(AutogradError):
 
 def inplace(op: Op) -> Call:
     """Return the function that computes `op` and writes the result over its first operand."""
-    single = len(op.inputs) == 1 and not op.params
+    count = len(op.inputs) if not op.params and len(op.inputs) < 3 else -1
+    scaled = _SCALED.get(op)
 
     def call(*args: Any, **named: Any) -> Any:
-        if single and not named:
-            return writing.apply_(op, args)
-        operands, static = sort_arguments(op, args, named)
+        if not named and len(args) == count:
+            operands = args
+            if count == 2 and type(args[1]) not in NUMBERS and not isinstance(args[1], Tensor):
+                operands = (args[0], operand(op.name, args[1]))
+            return writing.apply_(op, operands)
+        used = op
+        if scaled is not None and "alpha" in named:
+            used = scaled
+        operands, static = sort_arguments(used, args, named)
         if type(operands[0]) in NUMBERS:
             raise ClgradTypeError(f"{op.name}_: got a number. Expected a tensor to write to.")
-        return writing.apply_(op, operands, static)
+        return writing.apply_(used, operands, static)
 
     return _named(call, op, f"{op.name.strip('_')}_")
 

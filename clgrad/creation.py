@@ -21,6 +21,7 @@ from clgrad.expr.evaluate import bfloat16_bits
 from clgrad.ops import creation as _ops
 from clgrad.ops.meta import fresh_meta
 from clgrad.tensor import Tensor
+from clgrad.writing import forget_targets
 
 
 class _Current(threading.local):
@@ -66,6 +67,7 @@ def set_default_dtype(dtype: DType) -> None:
     """Set the floating-point dtype of new tensors made from Python numbers."""
     dtypes.set_default_dtype(as_dtype(dtype))
     dispatch.forget_plans()
+    forget_targets()
 
 
 def _finish(made: Tensor, requires_grad: bool) -> Tensor:

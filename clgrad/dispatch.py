@@ -14,6 +14,7 @@ from typing import Any
 
 from clgrad.errors import ClgradTypeError
 from clgrad.graph.storage import Storage
+from clgrad.ops import signature as signatures
 from clgrad.ops.meta import LIMIT
 from clgrad.ops.registry import Op
 from clgrad.ops.signature import signature, view_meta
@@ -55,9 +56,15 @@ backend: Any = _Unloaded()
 _plans: dict[Any, Plan] = {}
 
 
+_unary_plans: list[dict[Any, Plan]] = []
+
+
 def forget_plans() -> None:
     """Drop what was derived from settings that changed (the default dtype)."""
+    signatures.forget()
     _plans.clear()
+    for plans in _unary_plans:
+        plans.clear()
 
 
 def apply(
@@ -200,6 +207,7 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
 def unary(op: Op) -> Callable[[Any], Tensor]:
     """Return `apply` for one tensor and no parameters."""
     plans: dict[Any, Plan] = {}
+    _unary_plans.append(plans)
 
     def call(x: Any) -> Tensor:
         meta = x._meta

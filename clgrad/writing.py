@@ -14,13 +14,13 @@ from clgrad.dispatch import NUMBERS
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError, DTypeError, ShapeError
 from clgrad.layout import Layout, relation
-from clgrad.ops.meta import fresh_meta, meta_of
+from clgrad.ops.meta import LIMIT, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, Op
 from clgrad.ops.signature import Signature, signature, write_signature
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import check_inplace, edge_of, rebase, requires_grad_of
 from clgrad.tape.node import Edge, Node
-from clgrad.tape.record import record, save_results
+from clgrad.tape.record import Plan, record, save_results
 from clgrad.tensor import Tensor
 
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
@@ -40,36 +40,72 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
         DTypeError: the result cannot be cast to the target's dtype.
     """
     target: Tensor = operands[0]
-    edges = _edges(target, [None if type(o) in NUMBERS else o for o in operands[: len(op.inputs)]])
-    kinds = tuple([type(o) if type(o) in NUMBERS else o._meta for o in operands])
-    plan = dispatch._plans.get((op, kinds, static, None))
-    if plan is None:
-        plan = dispatch.make_plan(op, kinds, static, None)
-    made = plan.signature
-    assert made is not None
-    meta = target._meta
-    if made.space != meta.shape:
-        raise ShapeError(
-            f"{op.name}_: output with shape {list(meta.shape)} doesn't match the broadcast shape "
-            f"{list(made.space)}. Expected the other operands to broadcast to the target. "
-            f"Hint: {op.name} without the underscore makes a new tensor."
-        )
-    check_cast(f"{op.name}_", made.meta.dtype, meta.dtype)
     numbers = tuple([o for o in operands if type(o) in NUMBERS])
+    others = operands if not numbers else [o for o in operands if type(o) not in NUMBERS]
+    edges = None
+    if mode.grad:
+        inputs = operands[: len(op.inputs)]
+        edges = _edges(target, [None if type(o) in NUMBERS else o for o in inputs])
+    storage = target._storage
+    kinds = tuple([type(o) if type(o) in NUMBERS else o._meta for o in operands])
+    key = (op, kinds, static, storage.value.numel)
+    plan, made = _targets.get(key) or _make_target(key, target)
     node: Any = None
     rule: Any = None
     if edges is not None and plan.node is not None:
         mask = sum(1 << k for k, edge in enumerate(edges) if edge is not None)
         node, rule = record(plan, operands, numbers, edges, mask, old=True)
-        node.metas = (meta,)
-    others = [o for o in operands if type(o) not in NUMBERS]
-    check_overlap(f"{op.name}_", target, others)
-    write(f"{op.name}_", target, made, [o._storage.value for o in others], numbers)
+        node.metas = (target._meta,)
+    for other in others:
+        if other is not target and other._storage is storage:
+            check_overlap(f"{op.name}_", target, others)
+    if made is not None:
+        values = tuple([o._storage.value for o in others])
+        if made.kind == "map":
+            value = dispatch.backend.record(made, values, numbers)
+        else:
+            value = dispatch.backend.write(made, storage.value, values, numbers)
+        storage.replace(value)
+    count(f"{op.name}_", target)
     if node is not None:
         view = rebase(target, node)
         if rule.result:
             save_results(node, rule, target, view)
     return target
+
+
+_targets: dict[Any, tuple[Plan, Signature | None]] = {}
+
+
+def _make_target(key: Any, target: Tensor) -> tuple[Plan, Signature | None]:
+    """Check what does not depend on values, and work out what to record; None for no elements."""
+    op, kinds, static, numel = key
+    plan = dispatch._plans.get((op, kinds, static, None))
+    if plan is None:
+        plan = dispatch.make_plan(op, kinds, static, None)
+    source = plan.signature
+    assert source is not None
+    meta = target._meta
+    if source.space != meta.shape:
+        raise ShapeError(
+            f"{op.name}_: output with shape {list(meta.shape)} doesn't match the broadcast shape "
+            f"{list(source.space)}. Expected the other operands to broadcast to the target. "
+            f"Hint: {op.name} without the underscore makes a new tensor."
+        )
+    check_cast(f"{op.name}_", source.meta.dtype, meta.dtype)
+    check_overlap(f"{op.name}_", target, ())
+    made = None
+    if meta.numel:
+        base = fresh_meta(meta.dtype, (numel,), meta.device)
+        made = write_signature(base, meta.layout, source)
+    if len(_targets) > LIMIT:
+        _targets.clear()
+    return _targets.setdefault(key, (plan, made))
+
+
+def forget_targets() -> None:
+    """Drop what was derived from settings that changed (the default dtype)."""
+    _targets.clear()
 
 
 def _edges(target: Tensor, inputs: Sequence[Tensor | None]) -> list[Edge | None] | None:

@@ -134,6 +134,11 @@ def signature(
     return found
 
 
+def forget() -> None:
+    """Drop every signature: they depend on the default dtype, which has changed."""
+    _table.clear()
+
+
 def common_device(op: Op, metas: Sequence[Meta], fallback: Any) -> Any:
     """Return the device that all operands share; raises `DeviceError` where they differ."""
     devices = {m.device for m in metas}

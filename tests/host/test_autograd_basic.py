@@ -40,6 +40,8 @@ OPS = {
     "add_number": lambda m, x: x + 2,
     "radd": lambda m, x: 2 + x,
     "sub": lambda m, x: x - x * 2,
+    "add_alpha": lambda m, x: m.add(x, x * x, alpha=3) + x.add(x, alpha=1),
+    "sub_alpha": lambda m, x: x.sub(x * x, alpha=0.5),
     "rsub": lambda m, x: 1 - x,
     "mul_self": lambda m, x: x * x,
     "div": lambda m, x: x / (x * x + 1),

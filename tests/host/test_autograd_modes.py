@@ -284,6 +284,18 @@ def promotion(m: Any) -> Any:
             i.float() + m.tensor(2.0, dtype=m.float64), i**2, 2 - i]  # fmt: skip
 
 
+@case()
+def the_default_dtype_counts_at_the_call(m: Any) -> Any:
+    i = m.tensor([1, 2])
+    before = [i / 2, i.exp(), i * 1.5]
+    m.set_default_dtype(m.float64)
+    try:
+        after = [i / 2, i.exp(), i * 1.5, m.ones(2), m.tensor(1.5)]
+    finally:
+        m.set_default_dtype(m.float32)
+    return [*before, *after, i / 2]
+
+
 @case("must match the size of tensor b")
 def shapes_that_do_not_broadcast(m: Any) -> Any:
     return m.ones(2) + m.ones(3)

@@ -325,6 +325,15 @@ def full_overlap_is_fine(m: Any) -> Any:
 
 
 @case()
+def scaled_sums(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    y.add_(x, alpha=0.5).sub_(m.ones(3), alpha=2)
+    (y * y).sum().backward()
+    return [*state(y), x.grad]
+
+
+@case()
 def augmented_operators(m: Any) -> Any:
     x = leaf(m)
     y = x * 1

@@ -60,6 +60,7 @@ def any_values(op: Op, name: str, dtype: DType, shape: tuple[int, ...], seed: in
     rng = np.random.default_rng((seed, place, 1))
     if dtype.kind == "b" or name in op.masks:
         return rng.integers(0, 2, count).astype(bool).reshape(shape)
+    values: Array
     if dtype.kind == "f":
         values = rng.uniform(-3, 3, count)
         special: Any = np.array(SPECIAL)

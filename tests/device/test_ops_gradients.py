@@ -260,8 +260,8 @@ def test_kinks_of_two(device: Any, name: str) -> None:
     for which, x, y in zip("ab", ours, theirs, strict=True):
         got, want = read(x.grad), y.grad.numpy()
         same = np.isclose(got, want, rtol=1e-14) | (np.isnan(got) & np.isnan(want))
-        pairs = [f"{which} at {p}: {g}, PyTorch {w}" for p, g, w in
-                 zip(zip(a[~same], b[~same], strict=True), got[~same], want[~same], strict=True)]  # fmt: skip
+        bad = np.flatnonzero(~same)
+        pairs = [f"{which} at {(a[k], b[k])}: {got[k]}, PyTorch {want[k]}" for k in bad]
         assert not pairs, "\n".join(pairs)
 
 

@@ -75,8 +75,10 @@ class Storage:
         mine = weakref.ref(self)
         if holder is None:
             value.holder = mine
-        else:
-            value.holder = (*(holder if type(holder) is tuple else (holder,)), mine)
+        else:  # clones share; those that are gone or went on must not pile up
+            known = holder if type(holder) is tuple else (holder,)
+            alive = [h for h in known if (s := h()) is not None and s.value is value]
+            value.holder = (*alive, mine) if alive else mine
 
     def replace(self, value: Value) -> None:
         """Make `value` the current one (an in-place op wrote)."""

@@ -169,6 +169,18 @@ def test_an_op_that_overwrites_its_operand_pins_the_old_value(
     assert w.grad.tolist() == [1.0, 2.0]
 
 
+def test_clones_of_one_value_do_not_pile_up(host: Interpreter) -> None:
+    x = clgrad.ones(2)
+    for _ in range(5):
+        x.clone()
+    kept = x.clone()
+    kept.add_(1)
+    again = x.clone()
+    holders = x._storage.value.holder
+    assert [h() for h in holders] == [x._storage, again._storage]
+    assert x._storage.value.held
+
+
 def test_the_first_gradient_is_not_copied(host: Interpreter) -> None:
     x = leaf(1.0, 2.0)
     seed = clgrad.ones(2)

@@ -69,6 +69,7 @@ from clgrad.errors import (
     AutogradError,
     ClgradError,
     ClgradIndexError,
+    ClgradRuntimeError,
     ClgradTypeError,
     ClgradValueError,
     ClgradWarning,
@@ -80,6 +81,7 @@ from clgrad.errors import (
     GraphFreedError,
     OutOfMemoryError,
     ShapeError,
+    StateDictError,
     VersionError,
 )
 from clgrad.functional.joining import cat, concat, concatenate, stack
@@ -199,6 +201,7 @@ __all__ = [
     "AutogradError",
     "ClgradError",
     "ClgradIndexError",
+    "ClgradRuntimeError",
     "ClgradTypeError",
     "ClgradValueError",
     "ClgradWarning",
@@ -214,6 +217,7 @@ __all__ = [
     "OutOfMemoryError",
     "ShapeError",
     "Size",
+    "StateDictError",
     "Tensor",
     "VersionError",
     "arange",

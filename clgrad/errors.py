@@ -11,6 +11,7 @@
     │   ├── VersionError                    a saved value was overwritten in place
     │   └── GraphFreedError                 a second backward through a freed graph
     ├── StateDictError     (RuntimeError)   names or shapes of a checkpoint that do not fit
+    ├── ClgradRuntimeError (RuntimeError)   a value that PyTorch refuses with a RuntimeError
     ├── ClgradIndexError   (IndexError)     dims, indices, targets out of range
     ├── ClgradTypeError    (TypeError)      an argument of the wrong Python type
     ├── ClgradValueError   (ValueError)     an argument with a value that has no meaning
@@ -65,7 +66,11 @@ class GraphFreedError(AutogradError):
 
 
 class StateDictError(ClgradError, RuntimeError):
-    """Names or shapes of saved state do not fit the module or optimizer."""
+    """Names or shapes of saved state do not fit the module."""
+
+
+class ClgradRuntimeError(ClgradError, RuntimeError):
+    """An argument whose value a function cannot use, where PyTorch raises a RuntimeError."""
 
 
 class ClgradIndexError(ClgradError, IndexError):

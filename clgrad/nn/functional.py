@@ -10,7 +10,7 @@ from typing import Any
 from clgrad.creation import arange
 from clgrad.dispatch import apply, unary
 from clgrad.dtypes import int64
-from clgrad.errors import ClgradValueError, DTypeError, ShapeError
+from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
 from clgrad.functional.products import matmul
 from clgrad.host import array_of
 from clgrad.nn.classes import known_bounds
@@ -99,7 +99,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         num_classes: size of the new dimension; the largest class + 1 if -1.
 
     Raises:
-        ClgradValueError: a class below 0, or not below `num_classes`.
+        ClgradRuntimeError: a class below 0, or not below `num_classes`.
     """
     if tensor.dtype is not int64:
         raise DTypeError(
@@ -110,17 +110,17 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if bounds is None or bounds[0] < 0 or num_classes < 0 or bounds[1] >= num_classes:
         array = array_of(tensor)
         if not array.size and num_classes <= 0:
-            raise ClgradValueError(
+            raise ClgradRuntimeError(
                 "one_hot: Can not infer total number of classes from empty tensor. "
                 "Hint: pass num_classes."
             )
         low, high = (int(array.min()), int(array.max())) if array.size else (0, -1)
         if low < 0:
-            raise ClgradValueError(f"one_hot: Class values must be non-negative, got {low}.")
+            raise ClgradRuntimeError(f"one_hot: Class values must be non-negative, got {low}.")
         if num_classes < 0:
             num_classes = high + 1
         if high >= num_classes:
-            raise ClgradValueError(
+            raise ClgradRuntimeError(
                 f"one_hot: Class values must be smaller than num_classes, got {high} for "
                 f"{num_classes}."
             )

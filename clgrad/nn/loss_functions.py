@@ -12,7 +12,13 @@ from typing import Any
 from clgrad.calls import function
 from clgrad.creation import arange
 from clgrad.dtypes import as_dtype, int64, uint8
-from clgrad.errors import ClgradTypeError, ClgradValueError, DTypeError, ShapeError
+from clgrad.errors import (
+    ClgradRuntimeError,
+    ClgradTypeError,
+    ClgradValueError,
+    DTypeError,
+    ShapeError,
+)
 from clgrad.layout import wrap_dim
 from clgrad.nn.classes import check_targets
 from clgrad.ops.registry import OPS
@@ -146,8 +152,8 @@ def _of_classes(
     """Return the loss of log-probabilities against class indices."""
     if target.dtype not in (int64, uint8):
         raise DTypeError(
-            f"{op}: expected scalar type Long but found {target.dtype.name}. Expected class "
-            "indices as int64. Hint: target.long()."
+            f"{op}: expected target dtype to be Long or Byte, but got {target.dtype.name}. "
+            "Expected class indices as int64. Hint: target.long()."
         )
     d = _class_dim(op, logp, target)
     classes = logp.shape[d]
@@ -225,13 +231,18 @@ def cross_entropy(
     """
     _check_reduction(reduction)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ClgradValueError(
+        raise ClgradRuntimeError(
             f"cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
         )
     if not input.ndim:
         raise ShapeError("cross_entropy: input is 0-d. Expected shape (C) or (N, C, *).")
     d = 0 if input.ndim == 1 else 1
     if target.is_floating_point():
+        if ignore_index >= 0:
+            raise ClgradRuntimeError(
+                "cross_entropy: ignore_index is not supported for floating point target, got "
+                f"{ignore_index}. Hint: give such samples a row of zeros."
+            )
         return _of_probabilities(input, target, weight, reduction, label_smoothing, d)
     _class_dim("cross_entropy", input, target)
     logp = log_softmax(input, d)

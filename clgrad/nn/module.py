@@ -64,10 +64,12 @@ class Module(Calling):
                     f"cannot assign {type(value).__name__.lower()} before Module.__init__() call. "
                     "Hint: call super().__init__() first."
                 )
-            for table in ("_buffers", "_parameters", "_modules"):
-                own[table].pop(name, None)
+            target = "_parameters" if isinstance(value, Parameter) else "_modules"
+            for table in _TABLES:
+                if table != target:  # in its own it keeps its place
+                    own[table].pop(name, None)
             own.pop(name, None)
-            own["_parameters" if isinstance(value, Parameter) else "_modules"][name] = value
+            own[target][name] = value
             return
         if parameters is not None:
             if name in parameters:

@@ -13,7 +13,7 @@ from typing import Any
 
 from clgrad import dispatch
 from clgrad.autograd.clearing import clear_grads
-from clgrad.errors import ClgradTypeError, ClgradValueError, StateDictError
+from clgrad.errors import ClgradTypeError, ClgradValueError
 from clgrad.tape.grad_mode import enable_grad, no_grad
 from clgrad.tensor import Tensor
 
@@ -141,18 +141,18 @@ class Optimizer:
             state_dict: what `state_dict` of an optimizer over parameters in this order returned.
 
         Raises:
-            StateDictError: groups or their sizes differ.
+            ClgradValueError: groups or their sizes differ.
         """
         groups, saved = self.param_groups, state_dict["param_groups"]
         if len(groups) != len(saved):
-            raise StateDictError(
+            raise ClgradValueError(
                 "loaded state dict has a different number of parameter groups: "
                 f"{len(saved)}. Expected {len(groups)}."
             )
         have = [len(g["params"]) for g in groups]
         given = [len(g["params"]) for g in saved]
         if have != given:
-            raise StateDictError(
+            raise ClgradValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of "
                 f"optimizer's group: {given} parameters. Expected {have}."
             )

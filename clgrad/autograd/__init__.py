@@ -4,6 +4,12 @@ from clgrad.autograd import graph
 from clgrad.autograd.backward import backward, grad
 from clgrad.autograd.function import Function, once_differentiable
 from clgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from clgrad.tape.anomaly import (
+    detect_anomaly,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_detect_anomaly,
+)
 from clgrad.tape.grad_mode import (
     enable_grad,
     inference_mode,
@@ -17,15 +23,19 @@ __all__ = [
     "Function",
     "GradcheckError",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",
     "gradgradcheck",
     "graph",
     "inference_mode",
+    "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
     "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

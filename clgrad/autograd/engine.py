@@ -7,12 +7,14 @@ decides the order, adds up, calls hooks, and lets go of what was read.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from clgrad import dispatch
 from clgrad.errors import AutogradError, DeviceError, ShapeError
+from clgrad.tape import anomaly
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.hooks import NodeHooks
 from clgrad.tape.node import LAST, Edge, Node
@@ -112,7 +114,7 @@ class _Task:
         """Run nodes until none is ready."""
         ready, pending, needed = self.ready, self.pending, self.needed
         buffers, keep = self.buffers, self.keep_graph
-        plain = not self.captures and needed is None
+        plain = not self.captures and needed is None and not anomaly.Switch.used
         while ready:
             node = heappop(ready)[2]
             grads = buffers.pop(node, None)
@@ -170,7 +172,7 @@ class _Task:
                 given = hook(tuple(grads))
                 if given is not None:
                     grads[:] = _as_grads(given, len(grads), node, "prehook")
-        results = node.apply(grads, wanted)
+        results = _watched(node, grads, wanted) if anomaly.mode.on else node.apply(grads, wanted)
         if not self.keep_graph:
             node.release()
         if len(results) != len(node.edges):
@@ -194,6 +196,17 @@ def _miscounted(node: Node, results: Sequence[Any]) -> AutogradError:
         f"{node.name()} returned an invalid gradient: {len(results)} gradients for "
         f"{len(node.edges)} inputs. Expected one, or None, for each."
     )
+
+
+def _watched(node: Node, grads: list[Any], wanted: list[bool] | None) -> Sequence[Any]:
+    """Run a node in anomaly mode: say where it was made if it fails, and look for NaN."""
+    try:
+        results = node.apply(grads, wanted)
+    except Exception:
+        warnings.warn(f"Error detected in {node.name()}.{anomaly.where(node)}", stacklevel=2)
+        raise
+    anomaly.inspect(node, results)
+    return results
 
 
 def _tensor_hooks(hooks: NodeHooks, grads: list[Any]) -> None:

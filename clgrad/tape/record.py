@@ -15,6 +15,7 @@ from clgrad.errors import AutogradError
 from clgrad.ops.meta import Meta, meta_of
 from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
+from clgrad.tape import anomaly
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import Edge, Grads, Node, next_sequence
@@ -421,6 +422,8 @@ def record(
     else:
         node.saved = tuple([save(operands[k], edges[k]) for k in places])
     node.seq = next_sequence()
+    if anomaly.Switch.used:
+        anomaly.note(node)
     return node, rule
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from clgrad.dtypes import bool_
 from clgrad.errors import DTypeError, ShapeError
-from clgrad.layout import broadcast_shapes
+from clgrad.layout import Layout, broadcast_shapes
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import Op, primitive
 from clgrad.ops.signature import Signature
@@ -49,9 +49,29 @@ def _transposed(x: Any) -> Any:
 
 
 def _gradients(ctx: Any, g: Any, product: str) -> tuple[Any, Any]:
-    da = getattr(g, product)(_transposed(ctx.saved("b"))) if ctx.needs("a") else None
-    db = getattr(_transposed(ctx.saved("a")), product)(g) if ctx.needs("b") else None
+    """Return g bᵀ and aᵀ g, each laid out in memory as its operand is.
+
+    The weight of a linear layer is multiplied as the transpose of what is stored; its gradient
+    computed as (gᵀ a)ᵀ is contiguous where the weight is, so that an update reads no columns.
+    """
+    da = db = None
+    if ctx.needs("a"):
+        da = _product(g, _transposed(ctx.saved("b")), product, _by_columns(ctx.layout("a")))
+    if ctx.needs("b"):
+        db = _product(_transposed(ctx.saved("a")), g, product, _by_columns(ctx.layout("b")))
     return da, db
+
+
+def _product(a: Any, b: Any, product: str, by_columns: bool) -> Any:
+    if by_columns:
+        return _transposed(getattr(_transposed(b), product)(_transposed(a)))
+    return getattr(a, product)(b)
+
+
+def _by_columns(layout: Layout) -> bool:
+    """Whether neighbours of a column are neighbours in memory, and those of a row are not."""
+    rows, columns = layout.strides[-2:]
+    return rows == 1 and columns >= max(1, layout.shape[-2]) and layout.shape[-1] > 1
 
 
 _SAVES = {"a": ("b",), "b": ("a",)}  # with frozen weights, their input is not kept

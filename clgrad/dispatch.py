@@ -331,12 +331,11 @@ def apply_views(name: str, x: Tensor, metas: Sequence[Any]) -> tuple[Tensor, ...
     grad = mode.grad
     creation = MULTI_OUTPUT if grad else INFERENCE if mode.inference else NO_GRAD
     results = tuple([make_view(x, meta, creation) for meta in metas])
-    edge: Edge | None = edge_of(x) if grad and requires_grad_of(x) else None
-    if edge is not None:
+    if grad and requires_grad_of(x):
         cls = _view_nodes.get(name)
         if cls is None:
             cls = _view_nodes.setdefault(name, type(name, (ViewsNode,), {"__slots__": ()}))
-        node = cls((edge,), metas)
+        node = cls((edge_of(x),), metas)
         node.source = x._meta
         for number, result in enumerate(results):
             result._grad_fn = node

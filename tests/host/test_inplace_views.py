@@ -232,7 +232,8 @@ def a_no_grad_view_requires_grad_with_its_base(m: Any) -> Any:
     y = leaf(m) * 2
     with m.no_grad():
         v = y[0]
-    return [v.requires_grad, v.grad_fn, v.is_leaf, (v * 2).requires_grad]
+    part = v.unbind()[0]
+    return [v.requires_grad, v.grad_fn, v.is_leaf, (v * 2).requires_grad, part.grad_fn]
 
 
 @pytest.mark.parametrize(("program", "words"), CASES)

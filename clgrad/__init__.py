@@ -110,9 +110,16 @@ from clgrad.functional.shaping import (
     unsqueeze,
 )
 from clgrad.generator import Generator, default_generator
+from clgrad.memory import (
+    empty_cache,
+    memory_stats,
+    memory_summary,
+    reset_peak_memory_stats,
+)
 from clgrad.ops.registry import OPS as _OPS
 from clgrad.ops.registry import Op
-from clgrad.ops.registry import pointwise as _declare
+from clgrad.ops.registry import pointwise as _declare_pointwise
+from clgrad.ops.registry import reduction as _declare_reduction
 from clgrad.random import initial_seed, manual_seed, rand, rand_like, randn, randn_like, seed
 from clgrad.tensor import Size, Tensor
 
@@ -194,7 +201,27 @@ def pointwise(name: str, inputs: str, formula: str, **options: Any) -> Any:
         >>> swish = clgrad.pointwise("swish2", "x", "x / (1 + exp(-x))",
         ...     dx="g * (y + (1 - y) / (1 + exp(-x)))")
     """
-    return _function(_declare(name, inputs, formula, **options))
+    return _function(_declare_pointwise(name, inputs, formula, **options))
+
+
+def reduction(name: str, inputs: str = "x", **options: Any) -> Any:
+    """Declare a reduction of your own by formulas, and return the function that computes it.
+
+    Args:
+        name: its name, which must be new.
+        inputs: name of the operand.
+        options: `init` and `combine` (over `a`, what was folded, and `b`), `element` (over the
+            operand and its position `i`), `finish` (over `a` and the count `n`), the derivative
+            `dx` (over `g`, `y`, `x`, `n`), and what else `ops.registry.reduction` takes.
+
+    Returns:
+        A function of a tensor, `dim=None` and `keepdim=False`.
+
+    Example:
+        >>> power = clgrad.reduction("power2", init="0", element="x * x", combine="a + b",
+        ...     finish="a / n", dx="g * 2 * x / n")
+    """
+    return _function(_declare_reduction(name, inputs, **options))
 
 
 __all__ = [
@@ -240,6 +267,7 @@ __all__ = [
     "double",
     "dtype",
     "empty",
+    "empty_cache",
     "empty_like",
     "enable_grad",
     "errors",
@@ -268,6 +296,8 @@ __all__ = [
     "long",
     "manual_seed",
     "matmul",
+    "memory_stats",
+    "memory_summary",
     "methods",
     "mm",
     "moveaxis",
@@ -285,6 +315,8 @@ __all__ = [
     "randn",
     "randn_like",
     "random",
+    "reduction",
+    "reset_peak_memory_stats",
     "reshape",
     "result_type",
     "seed",

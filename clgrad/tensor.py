@@ -7,12 +7,14 @@ ops and operators by `methods`, indexing by `indexing`, reading on the host by `
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError, ClgradTypeError, DTypeError, ShapeError
 from clgrad.graph.storage import Storage
+from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
 from clgrad.tape.handed import handed
 from clgrad.tape.hooks import NodeHooks, RemovableHandle, Table
@@ -74,9 +76,6 @@ class Tensor:
     def __new__(cls, data: Any = (), **options: Any) -> Any:
         made: Tensor = cls._make_subclass(cls, Tensor._construct(data, **options))
         return made
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
 
     @staticmethod
     def _make_subclass(kind: type[Tensor], data: Tensor, requires_grad: bool = False) -> Any:
@@ -416,14 +415,10 @@ class Tensor:
 
 
 def _wrapped(dim: int, tensor: Tensor, op: str) -> int:
-    from clgrad.layout import wrap_dim
-
     return wrap_dim(dim, tensor._meta.ndim, op)
 
 
 def _retainer(tensor: Tensor) -> Callable[[Tensor], None]:
-    import weakref
-
     weak = weakref.ref(tensor)
 
     def retain(grad: Tensor) -> None:

@@ -63,6 +63,7 @@ OPS = {
     "where": lambda m, x: m.where(x > 0, x * 2, -x),
     "sum_all": lambda m, x: x.sum() * x.sum(),
     "sum_dim": lambda m, x: x.sum(0) * 3,
+    "sum_dims": lambda m, x: x.sum([-1]) + x.sum(dim=(-1,)) + x.sum(axis=-1) + x.sum(-1, False),
     "sum_keepdim": lambda m, x: x / x.abs().sum(-1, keepdim=True),
     "mean": lambda m, x: x.mean() * x,
     "amax": lambda m, x: x.amax(),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from clgrad.dtypes import DType
 from clgrad.expr import Expr, call, count_ops, free_names, substitute
 from clgrad.expr import name as leaf
+from clgrad.expr.leaves import leaves_of
 from clgrad.graph.fold_order import FoldOrder, fold_order, inverse
 from clgrad.graph.group import Group, GroupFold, Member, Ref, kept_layout, squeezed
 from clgrad.layout import Layout, compose
@@ -195,6 +196,10 @@ class Fusion:
             phase = 0
         f = len(group.folds) - 1
         results = {f"a{j}": leaf(f"r{f}_{j}", d) for j, d in enumerate(sig.fold.dtypes)}
+        for item in leaves_of((sig.fold.finish,)):
+            if item.label == "n":  # an argument: another size is the same kernel
+                assert item.dtype is not None
+                results["n"] = group.number(None, sig.fold.count, item.dtype)
         group.members[e] = Member(substitute(sig.fold.finish, results), True, phase + 1)
         self.home[e] = group
         return True

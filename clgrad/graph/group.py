@@ -75,7 +75,7 @@ class Group:
         self.members: dict[Ref, Member] = {}
         self.stores: dict[Ref, None] = {}
         self.folds: list[GroupFold] = []
-        self.scalars: list[tuple[Ref, int, DType]] = []
+        self.scalars: list[tuple[Ref | None, int, DType]] = []
         self.split = 0
         self.partials: list[tuple[Ref, ...]] = []
         self.single: Ref | None = None
@@ -108,8 +108,8 @@ class Group:
         """Return the leaf for a flat index: the offset that `layout` gives."""
         return self.read(None, layout, int64)
 
-    def number(self, entry: Ref, position: int, dtype: DType) -> Expr:
-        """Return the leaf for a number argument of an entry."""
+    def number(self, entry: Ref | None, position: int, dtype: DType) -> Expr:
+        """Return the leaf for a number argument of an entry; with None the number is `position`."""
         self.scalars.append((entry, position, dtype))
         return leaf(f"s{len(self.scalars) - 1}", dtype)
 

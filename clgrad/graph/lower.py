@@ -152,7 +152,7 @@ def _loop(
     # number what is used by first use
     rename: dict[str, Expr] = {}
     reads: list[tuple[Ref | None, Layout, DType]] = []
-    scalars: list[tuple[Ref, int, DType]] = []
+    scalars: list[tuple[Ref | None, int, DType]] = []
     counts = {"x": 0, "i": 0}
     for item in leaves_of(exprs):
         letter = item.label[0]
@@ -226,7 +226,8 @@ def _loop(
         elif what == "store":
             args.append(("ref", stores[k].ref))
         elif what == "scalar":
-            args.append(("scalar", scalars[k][0], scalars[k][1]))
+            entry, position, _ = scalars[k]
+            args.append(("int", position) if entry is None else ("scalar", entry, position))
         else:
             args.append(arg)
     touched: dict[Ref, list[tuple[Layout, int]]] = {}

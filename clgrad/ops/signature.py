@@ -311,7 +311,7 @@ def _reduction(
             _cast(typed(c, sides, d), d) for c, d in zip(rule.combine, dtypes, strict=True)
         ),
         finish=_cast(
-            typed(rule.finish, sides | {"n": const(count, acc)}, _finish_dtype(rule, dtypes, acc)),
+            typed(rule.finish, sides | {"n": leaf("n", acc)}, _finish_dtype(rule, dtypes, acc)),
             result,
         ),
         count=count,

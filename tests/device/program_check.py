@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 import clgrad
 from clgrad import config
+from clgrad.graph import recorder, schedule
 from tests.device.program_generator import TorchEngine, generate
 from tests.device.program_language import ClgradEngine, Outcome, Step, listing, run
 
@@ -83,10 +86,28 @@ def differing_values(ours: Outcome, theirs: Outcome, moved: Outcome, dtype: str)
     return None
 
 
+@contextmanager
+def recipes_of_any_size() -> Iterator[None]:
+    """Let the scheduler make recipes of values as small as those of these programs."""
+    former, schedule.RECIPE_BYTES = schedule.RECIPE_BYTES, 0
+    recorder.flush()
+    plans = {device: dict(known) for device, known in recorder._plans.items()}
+    for known in recorder._plans.values():
+        known.clear()
+    try:
+        yield
+    finally:
+        schedule.RECIPE_BYTES = former
+        for device, known in recorder._plans.items():
+            known.clear()
+            known.update(plans.get(device, {}))
+
+
 def check(program: list[Step], device: Any, dtype: str = "float32") -> str | None:
     """Return what is wrong with clgrad's way through a program, or None."""
     theirs = run(program, TorchEngine(np.float64))
-    fused = run(program, ClgradEngine(device, dtype))
+    with recipes_of_any_size():
+        fused = run(program, ClgradEngine(device, dtype))
     wrong = differing_steps(fused, theirs, program)
     if wrong:
         return wrong

@@ -10,22 +10,16 @@ several short repetitions, and the ratio is taken within a round. Read ratios, n
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-TURN_SECONDS = 0.15
-# OpenMP workers spin for a while after a parallel region; let them fall asleep before the next turn
-PAUSE_SECONDS = 0.25
+import numpy as np
+from _pairs import PAUSE_SECONDS, ROOT, Job, Side, Workers, device_names, nothing, serve
 
 
 @dataclass(frozen=True)
@@ -61,42 +55,37 @@ CASES = [
 ]  # fmt: skip
 
 
-def seconds_per_call(call: Callable[[], Any], wait: Callable[[], Any]) -> float:
-    """Return the time of one call, the best of repetitions that fill a turn."""
-    call()
-    wait()
-    start = time.perf_counter()
-    call()
-    wait()
-    once = time.perf_counter() - start
-    repetitions = max(1, min(2000, int(TURN_SECONDS / 6 / max(once, 1e-6))))
-    best = math.inf
-    deadline = time.perf_counter() + TURN_SECONDS
-    while time.perf_counter() < deadline or best == math.inf:
-        start = time.perf_counter()
-        for _ in range(repetitions):
-            call()
-        wait()
-        best = min(best, (time.perf_counter() - start) / repetitions)
-    return best
+def operands(case: Case) -> tuple[Any, Any]:
+    """Return A and B of a case in memory order: transposed views are stored the other way round."""
+    rng = np.random.default_rng(0)
+    lead = (case.batch,) if case.batch > 1 else ()
+    a = rng.standard_normal((*lead, *((case.k, case.m) if case.ta else (case.m, case.k))))
+    b = rng.standard_normal((*lead, *((case.n, case.k) if case.tb else (case.k, case.n))))
+    # so that results are near 1, whatever k is
+    return a.astype(np.float32), (b / case.k**0.5).astype(np.float32)
 
 
-def torch_call(case: Case, threads: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def shown(result: Any) -> list[Any]:
+    """Return as much of a result as is worth comparing."""
+    flat = result.ravel()
+    return [flat[:: max(1, flat.size // 100000)]]
+
+
+def torch_job(threads: int, **fields: Any) -> Job:
     """Return what runs a case in PyTorch, writing to a tensor that is there already."""
     import torch
 
     torch.set_num_threads(threads)
-    lead = (case.batch,) if case.batch > 1 else ()
-    a = torch.randn(*lead, case.k, case.m).mT if case.ta else torch.randn(*lead, case.m, case.k)
-    b = torch.randn(*lead, case.n, case.k).mT if case.tb else torch.randn(*lead, case.k, case.n)
+    case = Case(**fields)
+    a, b = (torch.from_numpy(x) for x in operands(case))
+    a, b = a.mT if case.ta else a, b.mT if case.tb else b
     out = torch.matmul(a, b)
-    return (lambda: torch.matmul(a, b, out=out)), (lambda: None)
+    call = partial(torch.matmul, a, b, out=out)
+    return Job(call, nothing, lambda: shown(call().numpy()))
 
 
-def clgrad_call(case: Case, index: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def clgrad_job(index: int, **fields: Any) -> Job:
     """Return what runs a case on an OpenCL device: its launches, buffers being there already."""
-    import numpy as np
-
     import clgrad.bringup  # devices are probed, rather than taken at their word, once it is known
     from clgrad import dtypes
     from clgrad.codegen.matmul import MatmulProblem, lower_matmul
@@ -104,16 +93,16 @@ def clgrad_call(case: Case, index: int) -> tuple[Callable[[], Any], Callable[[],
 
     assert clgrad.bringup.bring_up is not None
     device = discovery.devices()[index]
+    case = Case(**fields)
     m, k, n = case.m, case.k, case.n
     problem = MatmulProblem(
         m, n, k, (case.batch,), (m * k, *((1, m) if case.ta else (k, 1))),
         (k * n, *((1, k) if case.tb else (n, 1))), *[dtypes.float32] * 3,
     )  # fmt: skip
     lowered = lower_matmul(problem, device.traits)
-    rng = np.random.default_rng(0)
+    result = np.zeros(case.batch * m * n, np.float32)
     buffers: dict[Any, Any] = {}
-    for name, size in (("a", m * k), ("b", k * n), ("out", m * n)):
-        values = rng.standard_normal(case.batch * size).astype(np.float32)
+    for name, values in zip(("a", "b", "out"), (*operands(case), result), strict=True):
         buffers[(name,)] = device.allocate(values.nbytes)
         device.write(buffers[(name,)], values)
     for i, nbytes in enumerate(lowered.temporaries):
@@ -131,31 +120,12 @@ def clgrad_call(case: Case, index: int) -> tuple[Callable[[], Any], Callable[[],
         for kernel, args, global_size, local_size in launches:
             kernel(args, global_size, local_size)
 
-    return call, device.synchronize
+    def values() -> list[Any]:
+        call()
+        device.read(buffers[("out",)], result)
+        return shown(result)
 
-
-def work(peer: str, threads: int) -> None:
-    """Answer, for each case that comes in on a line, with its time; runs in a child process."""
-    sys.path.insert(0, str(ROOT))
-    for line in sys.stdin:
-        case = Case(**json.loads(line))
-        if peer == "torch":
-            call, wait = torch_call(case, threads)
-        else:
-            call, wait = clgrad_call(case, int(peer))
-        print(json.dumps(seconds_per_call(call, wait)), flush=True)
-
-
-def device_names() -> list[str]:
-    """Return the names of the OpenCL devices, asked for in a process of its own."""
-    program = (
-        "import json; from clgrad.runtime import discovery as d;"
-        "print(json.dumps([f'{x.id} on {x.platform_name}' for x in d.devices()]))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    return list(json.loads(found.stdout.splitlines()[-1]))
+    return Job(call, device.synchronize, values)
 
 
 def main() -> None:
@@ -167,43 +137,43 @@ def main() -> None:
     parser.add_argument("--worker", default=None, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker is not None:
-        work(options.worker, options.threads)
+        sys.path.insert(0, str(ROOT))
+        job = (
+            partial(torch_job, options.threads)
+            if options.worker == "torch"
+            else partial(clgrad_job, int(options.worker))
+        )
+        serve({"matmul": job})
         return
     names = device_names()
     peers = ["torch", *(str(i) for i in range(len(names)))]
-    workers = {
-        peer: subprocess.Popen(
-            [sys.executable, __file__, "--worker", peer, "--threads", str(options.threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-        )
-        for peer in peers
-    }  # fmt: skip
-    print(f"float32, {options.threads} threads, {options.rounds} rounds; ratio is rate / torch's")
+    threads = str(options.threads)
+    commands = {peer: [__file__, "--worker", peer, "--threads", threads] for peer in peers}
+    print(f"float32, {threads} threads, {options.rounds} rounds; ratio is rate / torch's")
     print(f"{'case':32} {'device':44} {'GFLOP/s':>8} {'torch':>7}   ratio min / median / max")
-    for case in (case for case in CASES if options.only in case.label):
-        times: dict[str, list[float]] = {peer: [] for peer in peers}
-        for _ in range(options.rounds):
-            for peer in peers:
-                time.sleep(PAUSE_SECONDS)
-                worker = workers[peer]
-                assert worker.stdin is not None
-                assert worker.stdout is not None
-                worker.stdin.write(json.dumps(case.__dict__) + "\n")
-                worker.stdin.flush()
-                times[peer].append(float(worker.stdout.readline()))
-        theirs = case.flops / median(times["torch"]) / 1e9
-        for peer, name in zip(peers[1:], names, strict=True):
-            ratios = sorted(t / own for t, own in zip(times["torch"], times[peer], strict=True))
-            rate = case.flops / median(times[peer]) / 1e9
-            print(
-                f"{case.label:32} {name:44} {rate:8.1f} {theirs:7.1f}   "
-                f"{ratios[0]:.2f} / {median(ratios):.2f} / {ratios[-1]:.2f}",
-                flush=True,
-            )
-    for worker in workers.values():
-        assert worker.stdin is not None
-        worker.stdin.close()
-        worker.wait()
+    with Workers(commands) as workers:
+        for case in (case for case in CASES if options.only in case.label):
+            measure(workers, case, peers, names, options.rounds)
+
+
+def measure(workers: Workers, case: Case, peers: list[str], names: list[str], rounds: int) -> None:
+    """Let all peers take turns in one case, and print a line for each device."""
+    sides = [Side(peer, "matmul", asdict(case)) for peer in peers]
+    workers.check(sides, rtol=1e-3, atol=1e-4)
+    times: dict[str, list[float]] = {peer: [] for peer in peers}
+    for _ in range(rounds):
+        for side in sides:
+            time.sleep(PAUSE_SECONDS)
+            times[side.peer].append(workers.ask(side.peer, "time", side.case, side.params))
+    theirs = case.flops / median(times["torch"]) / 1e9
+    for peer, name in zip(peers[1:], names, strict=True):
+        ratios = sorted(t / own for t, own in zip(times["torch"], times[peer], strict=True))
+        rate = case.flops / median(times[peer]) / 1e9
+        print(
+            f"{case.label:32} {name:44} {rate:8.1f} {theirs:7.1f}   "
+            f"{ratios[0]:.2f} / {median(ratios):.2f} / {ratios[-1]:.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clgrad.dispatch import NUMBERS, apply, operand
 from clgrad.errors import ShapeError
+from clgrad.functional.shaping import unsafe_view
 from clgrad.ops import contraction as _ops
 from clgrad.tensor import Tensor
 
@@ -37,12 +38,15 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     elif right.ndim == 2 and left.shape[-1] == right.shape[0]:
         # one tall matrix instead of a batch that all multiplies by the same one
         rows = apply(_ops.mm, (left.reshape(left.shape[:-1].numel(), left.shape[-1]), right))
-        product = rows.reshape((*left.shape[:-1], right.shape[1]))
+        product = unsafe_view(rows, (*left.shape[:-1], right.shape[1]))
     else:
         product = apply(_ops.bmm, (left, right))
+    shape = tuple(product.shape)
     if b.ndim == 1:
-        product = product.squeeze(-1)
-    return product.squeeze(-1 if b.ndim == 1 else -2) if a.ndim == 1 else product
+        shape = shape[:-1]
+    if a.ndim == 1:
+        shape = shape[:-1] if b.ndim == 1 else (*shape[:-2], shape[-1])
+    return product if len(shape) == product.ndim else unsafe_view(product, shape)
 
 
 def mm(a: Tensor, b: Tensor) -> Tensor:

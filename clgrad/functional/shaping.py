@@ -82,11 +82,19 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
     made = apply_view(_views.view_, x, (size,))
     if made is not None:
         return made
-    copy = contiguous(x)
+    return unsafe_view(contiguous(x), size)
+
+
+def unsafe_view(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return a new contiguous tensor, which nobody else will see, as another shape.
+
+    The result is no view: it is its own base, as the result of one op is.
+    """
     meta = fresh_meta(x._meta.dtype, size, x._meta.device)
-    made = wrap(copy._storage, meta)
-    if mode.grad and requires_grad_of(copy):
-        attach(Plan(_unsafe_view, (copy._meta,), (size,), None, (meta,)), (copy,), (), made)
+    made = wrap(x._storage, meta)
+    made._inference = x._inference
+    if mode.grad and requires_grad_of(x):
+        attach(Plan(_unsafe_view, (x._meta,), (size,), None, (meta,)), (x,), (), made)
     return made
 
 

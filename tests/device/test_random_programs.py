@@ -74,6 +74,12 @@ FOUND: dict[str, list[Step]] = {
         _do("a", "tanh", out="c"), _do("c", "matmul", B, out="y"), _do("c", "tanh_"),
         Step("backward", (), (Y, 3, False)),
     ],
+    "a product of vectors is no view of a hidden matrix": [
+        _leaf("a", (4, 6), True), _leaf("b", (6,), True, 2),
+        _do("a", "matmul", B, out="c"), _do("c", "expand", 4, out="y"),
+        _do("c", "mul_", 0.5, grad=False),
+        Step("grad", (V("d"),), (Y, [C], 3, False, False)),
+    ],
     "a copy over a view of the same elements": [
         _leaf("a", (), False),
         _do("a", "expand", 2, out="b"), _do("b", "detach", out="c"), _do("b", "copy_", C),

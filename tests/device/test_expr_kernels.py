@@ -51,46 +51,72 @@ class Job:
     expr: Expr
     leaves: tuple[tuple[str, DType], ...]
 
-    def source(self, width: int) -> KernelSource:
+    def parameters(self, tag: str, width: int) -> list[str]:
+        target = self.expr.dtype
+        assert target is not None
+        reads = [f"__global const {vector_type(d.cl, width)} *in{tag}_{x}" for x, d in self.leaves]
+        return [*reads, f"__global {vector_type(target.cl, width)} *out{tag}"]
+
+    def lines(self, tag: str, width: int) -> list[str]:
+        """Return the lines that compute element `n`, in a block of their own."""
         lines = []
         for label, dtype in self.leaves:
-            raw = f"in_{label}[n]"
             register = vector_type(dtype.register, width)
-            lines.append(f"const {register} {label} = {load_conversion(dtype, width, raw)};")
+            raw = load_conversion(dtype, width, f"in{tag}_{label}[n]")
+            lines.append(f"const {register} {label} = {raw};")
         rendered = render([self.expr], {label: label for label, _ in self.leaves}, width)
         lines += rendered.statements
         target = self.expr.dtype
         assert target is not None
-        lines.append(f"out[n] = {store_conversion(target, width, rendered.results[0])};")
-        body = "\n    ".join(lines)
-        params = [f"__global const {vector_type(d.cl, width)} *in_{x}" for x, d in self.leaves]
-        params.append(f"__global {vector_type(target.cl, width)} *out")
-        keys = helpers_in(body)
-        label = f"cg_test_{digest(body, *params)}"
-        text = f"__kernel void {label}({', '.join(params)})\n{{\n"
-        text += f"    const int n = get_global_id(0);\n    {body}\n}}\n"
-        helpers = tuple(helper_source(k, width) for k in keys)
-        return KernelSource(label, text, helpers, args=("buffer",) * len(params))
+        lines.append(f"out{tag}[n] = {store_conversion(target, width, rendered.results[0])};")
+        return ["{", *lines, "}"]
+
+
+TOGETHER = 8
+"""Functions of one kernel: building kernels is what these tests spend their time on."""
+
+
+def source(jobs: list[Job], width: int) -> KernelSource:
+    """Return one kernel that runs several jobs, each in a block of its own."""
+    tagged = [(str(k), job) for k, job in enumerate(jobs)]
+    body = "\n    ".join(line for tag, job in tagged for line in job.lines(tag, width))
+    params = [p for tag, job in tagged for p in job.parameters(tag, width)]
+    label = f"cg_test_{digest(body, *params)}"
+    text = f"__kernel void {label}({', '.join(params)})\n{{\n"
+    text += f"    const int n = get_global_id(0);\n    {body}\n}}\n"
+    helpers = tuple(helper_source(k, width) for k in helpers_in(body))
+    return KernelSource(label, text, helpers, args=("buffer",) * len(params))
 
 
 def run(device: Any, jobs: list[Job], inputs: list[tuple[Array, ...]], width: int) -> list[Array]:
     """Return the stored results of all jobs, built as one program."""
-    kernels = device.kernels([job.source(width) for job in jobs])
-    results = []
-    for job, kernel, arrays in zip(jobs, kernels, inputs, strict=True):
-        count = arrays[0].size
+    batches: list[list[int]] = []
+    for k, arrays in enumerate(inputs):
+        fits = batches and inputs[batches[-1][0]][0].size == arrays[0].size
+        if not fits or len(batches[-1]) == TOGETHER:
+            batches.append([])
+        batches[-1].append(k)
+    kernels = device.kernels([source([jobs[k] for k in batch], width) for batch in batches])
+    results: list[Array] = []
+    for batch, kernel in zip(batches, kernels, strict=True):
+        count = inputs[batch[0]][0].size
         assert count % width == 0
-        buffers = []
-        for array in arrays:
-            buffer = device.allocate(array.nbytes)
-            device.write(buffer, np.ascontiguousarray(array))
-            buffers.append(buffer)
-        assert job.expr.dtype is not None
-        result = np.empty(count, job.expr.dtype.numpy)
-        out = device.allocate(result.nbytes)
-        kernel((*buffers, out), (count // width,), None)
-        device.read(out, result)
-        results.append(result)
+        buffers, outs = [], []
+        for k in batch:
+            for array in inputs[k]:
+                buffer = device.allocate(array.nbytes)
+                device.write(buffer, np.ascontiguousarray(array))
+                buffers.append(buffer)
+            target = jobs[k].expr.dtype
+            assert target is not None
+            result = np.empty(count, target.numpy)
+            out = device.allocate(result.nbytes)
+            buffers.append(out)
+            outs.append((out, result))
+        kernel(tuple(buffers), (count // width,), None)
+        for out, result in outs:
+            device.read(out, result)
+            results.append(result)
     return results
 
 

@@ -154,6 +154,8 @@ class Workers:
             assert process.stdin is not None
             process.stdin.close()
         for process in self._processes.values():
+            assert process.stdout is not None
+            process.stdout.close()
             process.wait()
 
     def ask(

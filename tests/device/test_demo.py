@@ -24,7 +24,9 @@ def test_it_reads_the_digits(device: Any, capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     assert status == 0
     assert printed.startswith(f"device: {device.id} ")
-    assert len(re.findall(r"^epoch +\d+  loss \d+\.\d{4}  \d+\.\d\d s$", printed, re.MULTILINE)) == 8
+    assert (
+        len(re.findall(r"^epoch +\d+  loss \d+\.\d{4}  \d+\.\d\d s$", printed, re.MULTILINE)) == 8
+    )
     found = re.search(r"^accuracy: (\d+\.\d) %\n\Z", printed, re.MULTILINE)
     assert found is not None, printed
     assert float(found[1]) >= 95

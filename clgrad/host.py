@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from clgrad import dispatch
 from clgrad.dtypes import bfloat16, float32, int64
-from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
+from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
 from clgrad.graph.storage import Storage
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor, wrap
@@ -81,11 +81,23 @@ def to_bool(x: Tensor) -> bool:
 
 
 def to_float(x: Tensor) -> float:
+    """Return the only element as a float."""
+    _single(x)
     return float(item(x))
 
 
 def to_int(x: Tensor) -> int:
+    """Return the only element as an int."""
+    _single(x)
     return int(item(x))
+
+
+def _single(x: Tensor) -> None:
+    if x._meta.numel != 1:
+        raise ClgradValueError(
+            "only one element tensors can be converted to Python scalars, this one has "
+            f"{x._meta.numel}. Hint: tolist() or numpy() read all of them."
+        )
 
 
 def to_index(x: Tensor) -> int:

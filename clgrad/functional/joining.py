@@ -9,7 +9,7 @@ from typing import Any
 from clgrad import dispatch
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import result_type
-from clgrad.errors import ClgradTypeError, ShapeError
+from clgrad.errors import ClgradTypeError, ClgradValueError, ShapeError
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import fresh_meta
 from clgrad.ops.registry import REQUIRED, Op
@@ -59,7 +59,7 @@ def _list(op: str, tensors: Any) -> list[Tensor]:
         raise ClgradTypeError(f"{op}: got a tensor. Expected a sequence of tensors.")
     found = list(tensors)
     if not found:
-        raise ShapeError(f"{op}: expected a non-empty list of Tensors.")
+        raise ClgradValueError(f"{op}: expected a non-empty list of Tensors.")
     for item in found:
         if not isinstance(item, Tensor):
             raise ClgradTypeError(

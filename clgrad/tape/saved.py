@@ -95,26 +95,17 @@ class SavedTensor:
             GraphFreedError: a backward pass released it.
             VersionError: it was overwritten in place.
         """
-        pin = self.pin
-        if pin is None:
-            raise freed(node)
-        counter = self.counter
-        if counter is not None and counter.version != self.version:
-            raise overwritten(self, counter, node, name)
         if self.packed is not None:
             return self._unpack_hooked(node)
-        value, meta = pin.value, self.meta
+        value, meta = self.value(node, name), self.meta
         edge = self.edge
         if edge is None:
             if self.output >= 0:
                 edge = (node, self.output) if self.view is None else self.view()
             elif self.leaf is not None:
                 leaf = self.leaf()
-                if leaf is not None:
-                    if leaf._view is not None:
-                        _ = leaf.grad_fn  # raises for a forbidden view whose family was written
-                    if leaf._storage.value is value and leaf._meta is meta:
-                        return leaf
+                if leaf is not None and leaf._storage.value is value and leaf._meta is meta:
+                    return leaf
         elif edge[0].variable is not None:
             leaf = edge[0].variable
             if leaf._storage.value is value and leaf._meta is meta:
@@ -122,7 +113,7 @@ class SavedTensor:
         storage = self.storage()
         if storage is None or storage.value is not value:
             storage = Storage(value)
-        return with_edge(handed.wrap(storage, meta), edge, counter)
+        return with_edge(handed.wrap(storage, meta), edge, self.counter)
 
     def _unpack_hooked(self, node: Any) -> Any:
         obj, unpack = self.packed
@@ -148,11 +139,10 @@ class SavedLeaf(SavedTensor):
         self.pin = self.leaf = None
 
     def value(self, node: Any, name: str) -> Any:
-        value = SavedTensor.value(self, node, name)
-        leaf = self.leaf()
+        leaf = self.leaf and self.leaf()
         if leaf is not None and leaf._view is not None:
             _ = leaf.grad_fn  # raises for a forbidden view whose family was written
-        return value
+        return SavedTensor.value(self, node, name)
 
 
 class SavedResult(SavedTensor):

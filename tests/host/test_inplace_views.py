@@ -227,6 +227,17 @@ def a_no_grad_view_whose_base_was_written(m: Any) -> Any:
     return v.grad_fn
 
 
+@case("A view was created in no_grad mode and its base or another view of its base has been")
+def a_saved_no_grad_view_is_told_before_its_version(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 2
+    with m.no_grad():
+        v = y[0]
+    z = v * x
+    y.mul_(2)
+    z.sum().backward()
+
+
 @case()
 def a_no_grad_view_requires_grad_with_its_base(m: Any) -> Any:
     y = leaf(m) * 2

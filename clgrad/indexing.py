@@ -97,6 +97,8 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
         extra = value._meta.ndim - part._meta.ndim
         if extra > 0 and all(n == 1 for n in value._meta.shape[:extra]):
             value = value.reshape(value._meta.shape[extra:])  # leading 1s count as broadcast
+        if value._meta.shape != part._meta.shape:
+            value = value.expand(part._meta.shape)  # x[:] = x[0] is no overlap, as in PyTorch
         writing.copy_(part, value)
     elif isinstance(value, int | float | np.number | np.bool_):
         writing.fill_(part, value)

@@ -105,6 +105,9 @@ class Generator:
         # dimensions of operands in memory, clgrad's new tensors are row-major
         self.alike: set[str] = set()
         self.constants: dict[float, V] = {}
+        # PyTorch's first gradients of maximum and minimum do not require grad; clgrad's do, with
+        # derivatives that are zero: a program has either these ops or second derivatives
+        self.twice = self.random.random() < 0.5
 
     # ---- helpers ------------------------------------------------------------------------------
 
@@ -191,7 +194,8 @@ class Generator:
             z = self.fitting(tuple(self.env[x].shape), True) or x
             self.emit(Step("where", (self.fresh(),), (z, 0.125, x, y)))
         else:
-            self.emit(Step("method", (self.fresh(),), (x, self.random.choice(BINARY), y)))
+            name = self.random.choice(BINARY[:3] if self.twice else BINARY)
+            self.emit(Step("method", (self.fresh(),), (x, name, y)))
 
     def reduction(self) -> None:
         x = self.some(lambda t: t.ndim > 0)
@@ -280,7 +284,9 @@ class Generator:
         elif kind == "unbind":
             args = (dim,)
             out = (out[0], self.fresh())
-        grad = rnd.random() > 0.08
+        # a no_grad view of a leaf claims to require grad, and PyTorch then saves for gradients that
+        # go nowhere; views of other tensors do not
+        grad = rnd.random() > 0.08 or (tensor.requires_grad and x in self.run.leaves)
         self.emit(Step("method", out, (x, kind, *args), grad), x)
 
     def write(self) -> None:
@@ -308,9 +314,13 @@ class Generator:
         elif kind < 0.55 and tensor.ndim:
             index = rnd.randrange(tensor.shape[0])
             part = self.fitting(tuple(tensor.shape[1:]), True)
-            if part is not None and not read_as_written(tensor.detach()[index], self.env[part]):
+            if part is not None and not read_as_written(
+                tensor.detach()[index], self.env[part].detach().expand(tensor.shape[1:])
+            ):
                 part = None
             value: Any = part if part is not None and rnd.random() < 0.7 else 0.125
+            if value == 0.125 and 0 in tensor.stride():
+                return  # as fill_, which takes this in both; PyTorch's indexing does not
             self.emit(Step("setindex", (), (x, index, value), grad))
         elif y is not None and read_as_written(tensor, self.env[y]):
             name = rnd.choice(("add_", "sub_", "mul_", "copy_", "copy_"))
@@ -332,7 +342,7 @@ class Generator:
         if not inputs:
             return
         chosen = rnd.sample(inputs, min(len(inputs), rnd.randint(1, 2)))
-        create = rnd.random() < 0.7
+        create = self.twice and rnd.random() < 0.85
         out = tuple(self.fresh() for _ in chosen)
         retain = create or rnd.random() < 0.3
         self.emit(Step("grad", out, (x, chosen, seed, retain, create)))

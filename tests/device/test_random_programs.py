@@ -80,6 +80,10 @@ FOUND: dict[str, list[Step]] = {
         _do("c", "mul_", 0.5, grad=False),
         Step("grad", (V("d"),), (Y, [C], 3, False, False)),
     ],
+    "rows are written with one of themselves": [
+        _leaf("a", (4, 6), True), _do("a", "tanh", out="b"), Step("index", (C,), (B, 0)),
+        Step("setindex", (), (B, slice(None), C)), Step("backward", (), (B, 3, False)),
+    ],
     "a copy over a view of the same elements": [
         _leaf("a", (), False),
         _do("a", "expand", 2, out="b"), _do("b", "detach", out="c"), _do("b", "copy_", C),

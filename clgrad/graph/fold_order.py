@@ -15,6 +15,9 @@ from clgrad.traits import DeviceTraits
 
 SPLIT_POINTS = 16384
 """Points of one chunk when a reduction has too few rows to occupy the device."""
+LONG, MANY = 512, 64
+"""A folded dim of `LONG` elements under one of `MANY` is not merged into it: the loop is long
+enough, and operands that are broadcast over the outer dim can be fused with the reduction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class FoldOrder:
     """See the module.
 
     Attributes:
-        shape: the operand's, without dims of size 1, neighbouring folded dims merged.
+        shape: the operand's, without dims of size 1, short neighbouring folded dims merged.
         reduced: which of them are folded.
         lanes: `inner`, `kept` or `group` (see `codegen.loops`); width of the lanes.
         parts: number of chunks of the first folded dim; 0 if it is not cut.
@@ -96,7 +99,8 @@ def _space(sig: Signature) -> tuple[tuple[int, ...], list[int], tuple[int, ...]]
         n, stride, fold = moved.shape[dim], moved.strides[dim], dim >= first_folded
         if n == 1:
             continue
-        if fold and folded and folded[-1] and strides[-1] == stride * n:
+        long = n >= LONG and shape and shape[-1] >= MANY
+        if fold and folded and folded[-1] and strides[-1] == stride * n and not long:
             shape[-1] *= n
             strides[-1] = stride
             continue

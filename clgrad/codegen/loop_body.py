@@ -36,7 +36,7 @@ _SCALAR_CHARS = {
 COLUMN_VECTORS, COLUMN_VECTORS_OF_LONG, LONG_BODY = 8, 2, 16
 """Vectors that one item of a column reduction folds side by side, so that it reads a row in long
 runs; fewer where an element takes more than `LONG_BODY` operations, whose registers spill. Measured
-on 4096 x 4096 floats, two cores: 2.6 ms against 3.8 (4 vectors) and 13 (1); long: 13.8, 16.7, 27."""
+on 4096 x 4096 floats, two cores: 2.6 ms against 3.8 (4 vectors) and 13 (1); long: 14, 17, 27."""
 
 
 def lanes(width: int) -> list[str]:

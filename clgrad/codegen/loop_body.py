@@ -305,8 +305,9 @@ class LoopText:
         scalar = {"width": 1, "many": 1, "phases": self._phases(1)}
         if width == 1:
             return [scalar]
-        bodies = [{"width": width, "many": 1, "phases": self._phases(width)}, scalar]
-        if len(bodies[0]["phases"]) == 1:
+        passes = self._phases(width)
+        bodies = [{"width": width, "many": 1, "phases": passes}, scalar]
+        if len(passes) == 1:
             # nothing is hoisted: it would be needed once per vector
             phases = self._phases(width, hoist=False)
             wanted = [e for f in self.spec.folds for e in f.element]

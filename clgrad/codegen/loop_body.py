@@ -288,6 +288,7 @@ class LoopText:
             "reduced": spec.reduced,
             "width": spec.width,
             "hint": self._hint(),
+            "is_cpu": self.traits.is_cpu,
         }
         if not spec.folds:
             return shared | {

@@ -7,6 +7,7 @@ built as one program. A step that fails poisons the values that depend on it; th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from clgrad.codegen.generate import generate
@@ -38,11 +39,26 @@ class Compiled:
             )
 
 
-def compile_plan(plan: Plan, device: Any) -> list[Compiled]:
-    """Return the plan's steps with their kernels, built where they are missing."""
-    sources = [generate(x.spec, device.traits) for s in plan.steps for x in s.launches]
+def compile_steps(steps: Sequence[PlanStep], device: Any) -> list[Compiled]:
+    """Return steps with their kernels, built as one program where they are missing."""
+    sources = [generate(x.spec, device.traits) for s in steps for x in s.launches]
     kernels = iter(device.kernels(sources))
-    return [Compiled(s, [next(kernels) for _ in s.launches]) for s in plan.steps]
+    return [Compiled(s, [next(kernels) for _ in s.launches]) for s in steps]
+
+
+def compile_one_by_one(
+    steps: Sequence[PlanStep], device: Any
+) -> tuple[list[Compiled], dict[int, BaseException]]:
+    """Return what `compile_steps` does, and what is wrong with the steps that do not build."""
+    compiled: list[Compiled] = []
+    broken: dict[int, BaseException] = {}
+    for step in steps:
+        try:
+            compiled += compile_steps((step,), device)
+        except Exception as error:
+            broken[len(compiled)] = error
+            compiled.append(Compiled(replace(step, launches=[]), ()))
+    return compiled, broken
 
 
 def run(
@@ -60,18 +76,25 @@ def run(
     Returns:
         Buffers of the refs that are still needed, and the errors of those that failed.
     """
-    if plan.compiled is None:
-        plan.compiled = compile_plan(plan, device)
+    compiled_steps = plan.compiled
+    broken: dict[int, BaseException] = {}
+    if compiled_steps is None:
+        try:
+            compiled_steps = plan.compiled = compile_steps(plan.steps, device)
+        except Exception:  # which the steps that do not build will raise again
+            compiled_steps, broken = compile_one_by_one(plan.steps, device)
     registers: dict[Ref, Any] = {~k: buffer for k, buffer in enumerate(leaves)}
     leaves.clear()
     failed: dict[Ref, BaseException] = {}
-    for compiled in plan.compiled:
+    for number, compiled in enumerate(compiled_steps):
         step = compiled.step
         if failed and (cause := _cause(step, failed)) is not None:
             for ref in step.makes:
                 failed[ref] = cause
             continue
         try:
+            if number in broken:
+                raise broken[number]
             for made, taken in step.donate:
                 registers[made] = registers[taken]
             for ref, nbytes in step.alloc:

@@ -22,7 +22,7 @@ from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, SAVED, LeafInfo, Plan, make_plan
 from clgrad.graph.storage import Value
 from clgrad.ops.signature import Signature
-from clgrad.traits import DeviceTraits
+from clgrad.traits import DeviceTraits, check_dtype
 
 SOFT_LIMIT = 256
 """Entries after which the tape is cut at the next op that is not pointwise. Such a cut depends on
@@ -118,7 +118,7 @@ class Recorder:
                 self._revive(item, recipe)
         elif value.tape is not None and value.tape.recorder is not self:
             realize(value)
-        elif value.error is not None:
+        elif value.buffer is None and value.tape is None:
             raise _failed(value)
 
     def _revive(self, item: Value, recipe: Recipe) -> None:
@@ -164,12 +164,29 @@ class Recorder:
                 self.plans = _plans.setdefault((self.device, traits), {})
             key = (tuple(batch.entries), tuple(live), infos)
             plan = self.plans.get(key)
-            if plan is None:
-                plan = self._plan(batch, live, infos)
-                if len(self.plans) >= PLANS:
-                    self.plans.clear()
-                self.plans[key] = plan
-            self._run(plan, batch, values, handles)
+            try:
+                if plan is None:
+                    plan = self._plan(batch, live, infos)
+                    if len(self.plans) >= PLANS:
+                        self.plans.clear()
+                    self.plans[key] = plan
+                self._run(plan, batch, values, handles)
+            except BaseException as error:  # an interrupt, too, must not leave values in between
+                self._abandon(batch, values, handles, error)
+                raise
+
+    def _abandon(
+        self, batch: Batch, values: list[Value | None], handles: list[Value | None],
+        error: BaseException,
+    ) -> None:  # fmt: skip
+        """Let the values of a batch that was not run to its end say so when they are read."""
+        for value in (*values, *handles):
+            if value is not None and value.tape is batch:
+                value.tape = None
+                value.index = -1
+                if value.buffer is None:
+                    value.error = error
+        self._release(batch)
 
     def _plan(self, batch: Batch, live: list[int], infos: tuple[Any, ...]) -> Plan:
         entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
@@ -397,7 +414,12 @@ def to_host(value: Value) -> np.ndarray[Any, Any]:
 
 
 def empty(device: Any, numel: int, dtype: DType) -> Value:
-    """Return a value whose elements are whatever its buffer holds."""
+    """Return a value whose elements are whatever its buffer holds.
+
+    Raises:
+        DTypeError: the device has no such dtype. OutOfMemoryError: there is not enough memory.
+    """
+    check_dtype("empty", dtype, device)
     value = Value(numel, dtype, device)
     value.buffer = device.allocate(numel * dtype.itemsize)
     return value

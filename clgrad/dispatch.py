@@ -32,6 +32,7 @@ from clgrad.tape.inplace import (
 from clgrad.tape.node import Edge, Node
 from clgrad.tape.record import Plan, record, save_results
 from clgrad.tensor import Tensor
+from clgrad.traits import check_dtype
 
 _new = object.__new__
 _ref = weakref.ref
@@ -112,6 +113,7 @@ def make_plan(op: Op, kinds: tuple[Any, ...], static: tuple[Any, ...], device: A
         plan = Plan(op, kinds, static, None, ())
     else:
         made = signature(op, kinds, static, device)
+        check_dtype(op.name, made.meta.dtype, made.meta.device)
         plan = Plan(op, kinds, static, made, (made.meta,))
     if len(_plans) > LIMIT:
         _plans.clear()

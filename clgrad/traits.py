@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from clgrad.errors import ClgradValueError
+from clgrad.dtypes import DType, float64
+from clgrad.errors import ClgradValueError, DTypeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +130,18 @@ def preset(name: str) -> DeviceTraits:
         raise ClgradValueError(
             f"traits: no preset is called {name!r}. Expected one of {', '.join(PRESETS)}."
         ) from None
+
+
+def check_dtype(op: str, dtype: DType, device: Any) -> None:
+    """Raise `DTypeError` if `device` cannot hold and compute this dtype.
+
+    Args:
+        device: whatever has `traits`; one without them takes everything.
+    """
+    if dtype is float64:
+        traits = getattr(device, "traits", None)
+        if traits is not None and not traits.fp64:
+            raise DTypeError(
+                f"{op}: the device {device} has no float64. Expected float32 or a shorter float. "
+                "Hint: pass dtype=clgrad.float32, or use another device; see clgrad.devices()."
+            )

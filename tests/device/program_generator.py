@@ -284,9 +284,9 @@ class Generator:
         elif kind == "unbind":
             args = (dim,)
             out = (out[0], self.fresh())
-        # a no_grad view of a leaf claims to require grad, and PyTorch then saves for gradients that
-        # go nowhere; views of other tensors do not
-        grad = rnd.random() > 0.08 or (tensor.requires_grad and x in self.run.leaves)
+        # a no_grad view of what requires grad claims to require it too, and what is then saved
+        # for gradients that go nowhere is not quite the same
+        grad = tensor.requires_grad or rnd.random() > 0.16
         self.emit(Step("method", out, (x, kind, *args), grad), x)
 
     def write(self) -> None:

@@ -185,7 +185,8 @@ def test_saved_pointwise_work_is_a_recipe() -> None:
     loss.backward()
     s = 1 / (1 + np.exp(-2.0 * x.detach().numpy().astype("d")))
     t = np.tanh(3 * s)
-    np.testing.assert_allclose(x.grad.numpy(), (1 - t * t) * 3 * s * (1 - s) * 2, rtol=1e-4, atol=1e-6)
+    want = (1 - t * t) * 3 * s * (1 - s) * 2
+    np.testing.assert_allclose(x.grad.numpy(), want, rtol=1e-4, atol=1e-6)
 
 
 def device_bytes(x: Any) -> int:

@@ -1,0 +1,91 @@
+"""In-place variants against PyTorch: values, versions, and the dtypes that they refuse."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import clgrad
+from clgrad import dtypes
+from clgrad.errors import DTypeError
+from clgrad.graph import recorder
+from clgrad.ops.registry import OPS
+from clgrad.testing.samples import any_values, arrange
+from tests.device.op_cases import (
+    COMMON,
+    bits_of,
+    check_close,
+    read,
+    same_tensor,
+    torch_tensor,
+    ulps_of,
+)
+
+torch = pytest.importorskip("torch")
+
+# PyTorch has in-place variants of all of these but maximum and minimum
+INPLACE = sorted(n for n, op in OPS.items() if op.inplace and hasattr(torch.Tensor, f"{n}_"))
+LAYOUTS = ("contiguous", "transposed", "sliced", "step")
+TARGETS = (dtypes.int32, dtypes.float16, dtypes.float32, dtypes.float64)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda d: d.name)
+def test_inplace(device: Any, target: Any) -> None:
+    """The target keeps its dtype; the other operand has the next one of the list."""
+    cases = []
+    for k, name in enumerate(INPLACE):
+        op = OPS[name]
+        layout = LAYOUTS[(k + TARGETS.index(target)) % len(LAYOUTS)]
+        other = COMMON[(k + 3 * TARGETS.index(target)) % len(COMMON)]
+        first = torch_tensor(any_values(op, op.inputs[0], target, (4, 6), k), target)
+        stored, view = arrange(bits_of(first), layout)
+        whole = torch_tensor(stored, target)
+        ours_whole = same_tensor(whole, device)
+        theirs, ours = [view(whole)], [view(ours_whole)]
+        if len(op.inputs) > 1:
+            second = torch_tensor(any_values(op, op.inputs[1], other, (6,), k), other)
+            theirs.append(second)
+            ours.append(same_tensor(second, device))
+        try:
+            getattr(theirs[0], f"{name}_")(*theirs[1:])
+        except RuntimeError as error:
+            if "can't be cast" in str(error):
+                with pytest.raises(DTypeError, match="can't be cast to the desired output type"):
+                    getattr(ours[0], f"{name}_")(*ours[1:])
+                assert ours_whole._version == 0
+            elif not re.search("not implemented|not supported|Integers to negative", str(error)):
+                raise
+            continue
+        result = getattr(ours[0], f"{name}_")(*ours[1:])
+        assert result is ours[0]
+        assert ours_whole._version == ours[0]._version == 1
+        cases.append((name, layout, other, whole, ours_whole))
+    recorder.flush()
+    wrong = []
+    for name, layout, other, whole, ours_whole in cases:
+        # the whole storage: what the view does not show must not change
+        fault = check_close(read(ours_whole), bits_of(whole), target, ulps_of(name, target))
+        if fault:
+            wrong.append(f"{name}_ {layout} with {other}: {fault}")
+    assert not wrong, "\n".join(wrong)
+    assert len(cases) >= (len(INPLACE) if target.kind == "f" else 4) - 1
+
+
+@pytest.mark.parametrize("name", ["copy_", "fill_", "zero_"])
+def test_writes(device: Any, name: str) -> None:
+    for dtype in COMMON:
+        for layout in LAYOUTS:
+            values = torch_tensor(np.arange(24).reshape(4, 6) % 2, dtype)
+            stored, view = arrange(bits_of(values), layout)
+            whole = torch_tensor(stored, dtype)
+            ours = same_tensor(whole, device)
+            source = np.arange(6.0) * 3
+            args: Any = {"copy_": (torch.from_numpy(source),), "fill_": (1,), "zero_": ()}[name]
+            getattr(view(whole), name)(*args)
+            given = (clgrad.tensor(source, device=device),) if name == "copy_" else args
+            getattr(view(ours), name)(*given)
+            assert check_close(read(ours), bits_of(whole), dtype, 0) is None, (dtype, layout)
+            assert ours._version == 1

@@ -333,13 +333,16 @@ def record(sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...]) 
         values: current value of each operand's storage.
         scalars: the numbers that the signature expects.
     """
-    device = sig.meta.device
-    if not sig.meta.numel:
-        return empty(device, 0, sig.meta.dtype)
-    recorder = _recorder(device)
-    value = recorder.add(sig, values, scalars, False)
-    if config.get().eager or len(recorder.batch.entries) > SOFT_LIMIT:
-        _maybe_flush(recorder, sig)
+    meta = sig.meta
+    if not meta.numel:
+        return empty(meta.device, 0, meta.dtype)
+    try:
+        recorder = _local.recorders[meta.device]
+    except (AttributeError, KeyError):
+        recorder = _recorder(meta.device)
+    value: Value = recorder.add(sig, values, scalars, False)
+    if value.index >= SOFT_LIMIT or config.get().eager:
+        _maybe_flush(recorder, sig, value.index)
     return value
 
 
@@ -353,13 +356,13 @@ def write(
     if not sig.covers:
         values = (*values, base)
     value = recorder.add(sig, values, scalars, not sig.covers)
-    if config.get().eager or len(recorder.batch.entries) > SOFT_LIMIT:
-        _maybe_flush(recorder, sig)
+    if value.index >= SOFT_LIMIT or config.get().eager:
+        _maybe_flush(recorder, sig, value.index)
     return value
 
 
-def _maybe_flush(recorder: Recorder, sig: Signature) -> None:
-    if config.get().eager or sig.kind != "map" or len(recorder.batch.entries) > HARD_LIMIT:
+def _maybe_flush(recorder: Recorder, sig: Signature, index: int) -> None:
+    if sig.kind != "map" or index >= HARD_LIMIT or config.get().eager:
         recorder.flush()
 
 

@@ -11,6 +11,7 @@ import clgrad
 from clgrad import dtypes
 from clgrad.dtypes import DType
 from clgrad.expr.accuracy import ULP
+from clgrad.ops.registry import OPS
 
 TORCH = {d: getattr(torch, d.name) for d in dtypes.ALL}
 FLOATS = (dtypes.float16, dtypes.bfloat16, dtypes.float32, dtypes.float64)
@@ -21,6 +22,29 @@ COMMON = tuple(d for d in dtypes.ALL if d.name not in ("uint16", "uint32", "uint
 def torch_tensor(array: Any, dtype: DType) -> Any:
     """Return a PyTorch tensor of an array, rounded to `dtype`."""
     return torch.from_numpy(np.array(array)).to(TORCH[dtype])
+
+
+def torch_function(name: str) -> Any:
+    """Return PyTorch's function of an op's name, wherever it keeps it."""
+    for place in (torch, torch.nn.functional, torch.special):
+        found = getattr(place, name, None)
+        if found is not None:
+            return found
+    raise AssertionError(
+        f"PyTorch has no function {name!r}. Hint: what PyTorch lacks needs a test of its own, "
+        "and a name that begins with _ if users do not call it."
+    )
+
+
+def pointwise_names() -> list[str]:
+    """Return the pointwise ops that users call by a function of the table.
+
+    Those whose names begin with _ are reached by other functions, as are `to` and `copy`.
+    """
+    return sorted(
+        n for n, op in OPS.items()
+        if op.kind == "pointwise" and n[0] != "_" and n not in ("to", "copy")
+    )  # fmt: skip
 
 
 def bits_of(tensor: Any) -> Any:

@@ -24,16 +24,17 @@ from tests.device.op_cases import (
     TORCH,
     bits_of,
     check_close,
+    pointwise_names,
     read,
     same_tensor,
+    torch_function,
     torch_tensor,
     ulps_of,
 )
 
 torch = pytest.importorskip("torch")
 
-# `to` and `copy` are reached by .to() and .clone(), which are no functions of the table
-POINTWISE = sorted(n for n, op in OPS.items() if op.kind == "pointwise" and n not in ("to", "copy"))
+POINTWISE = pointwise_names()
 PATTERNS = ("same", "row", "column", "number", "zero-d")
 NUMBERS = {"b": True, "u": 3, "i": 3, "f": 1.5}
 
@@ -52,7 +53,7 @@ def _torch_result(name: str, operands: list[Any], pattern: str) -> Any:
     operands = [
         (x != 0) if n in op.masks else x for n, x in zip(op.inputs, operands, strict=True)
     ]
-    return getattr(torch, name)(*operands)
+    return torch_function(name)(*operands)
 
 
 @lru_cache(maxsize=1)
@@ -100,7 +101,7 @@ def test_pointwise_forward(device: Any) -> None:
     cases = []
     for seed, row in enumerate(_rows()):
         theirs, ours = _operands(row, seed, device)
-        want = getattr(torch, row["op"])(*theirs)
+        want = torch_function(row["op"])(*theirs)
         got = getattr(clgrad, row["op"])(*ours)
         cases.append((row, want, got))
     recorder.flush()

@@ -16,14 +16,19 @@ from clgrad.graph import recorder
 from clgrad.ops.registry import OPS
 from clgrad.testing.covering import covering
 from clgrad.testing.samples import arrange, shape_of, smooth
-from tests.device.op_cases import EPS, bits_of, read, same_tensor, torch_tensor
+from tests.device.op_cases import (
+    EPS,
+    bits_of,
+    pointwise_names,
+    read,
+    same_tensor,
+    torch_function,
+    torch_tensor,
+)
 
 torch = pytest.importorskip("torch")
 
-POINTWISE = sorted(
-    n for n, op in OPS.items()
-    if op.kind == "pointwise" and op.differentiable and n not in ("to", "copy")
-)  # fmt: skip
+POINTWISE = [n for n in pointwise_names() if OPS[n].differentiable]
 REDUCTIONS = sorted(n for n, op in OPS.items() if op.kind == "reduction" and op.differentiable)
 
 
@@ -122,6 +127,8 @@ def test_every_view_is_tried() -> None:
 
 
 OTHERS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
+    "add with alpha": ((2, 2), lambda x: clgrad.add(x, x * x, alpha=2.5)),
+    "sub with alpha": ((2, 2), lambda x: clgrad.sub(x * x, x, alpha=2.5)),
     "cat": ((2, 2), lambda x: clgrad.cat([x, x * 2], 1)),
     "stack": ((2, 2), lambda x: clgrad.stack([x, x * 2])),
     "split": ((3, 2), lambda x: x.split(2)),
@@ -208,7 +215,7 @@ def test_gradients_in_short_floats(device: Any) -> None:
             leaves.append((a, b))
             theirs.append(view(a))
             ours.append(view(b))
-        want = getattr(torch, row["op"])(*theirs)
+        want = torch_function(row["op"])(*theirs)
         got = getattr(clgrad, row["op"])(*ours)
         seeds = torch_tensor(np.random.default_rng(seed).uniform(-1, 1, want.shape), dtype)
         wanted = torch.autograd.grad(want, [a for a, _ in leaves], seeds.double())
@@ -241,7 +248,7 @@ KINKS = np.array([-1.0, -0.0, 0.0, 1.0, np.inf, -np.inf, np.nan])
 def test_kinks(device: Any, name: str) -> None:
     """At zero, infinity and NaN the gradient is what PyTorch says."""
     x = torch.from_numpy(KINKS.copy()).requires_grad_()
-    getattr(torch, name)(x).backward(torch.ones(KINKS.size, dtype=torch.float64))
+    torch_function(name)(x).backward(torch.ones(KINKS.size, dtype=torch.float64))
     ours = clgrad.tensor(KINKS, device=device, requires_grad=True)
     getattr(clgrad, name)(ours).backward(clgrad.ones_like(ours))
     np.testing.assert_allclose(read(ours.grad), x.grad.numpy(), rtol=1e-14)
@@ -254,7 +261,7 @@ def test_kinks_of_two(device: Any, name: str) -> None:
     """All pairs of special numbers: ties, zero to the power of zero, NaN on either side."""
     a, b = (m.reshape(-1) for m in np.meshgrid(KINKS, KINKS))
     theirs = [torch.from_numpy(v.copy()).requires_grad_() for v in (a, b)]
-    getattr(torch, name)(*theirs).backward(torch.ones(a.size, dtype=torch.float64))
+    torch_function(name)(*theirs).backward(torch.ones(a.size, dtype=torch.float64))
     ours = [clgrad.tensor(v, device=device, requires_grad=True) for v in (a, b)]
     getattr(clgrad, name)(*ours).backward(clgrad.ones(a.size, dtype=dtypes.float64, device=device))
     for which, x, y in zip("ab", ours, theirs, strict=True):

@@ -20,7 +20,7 @@ from tests.device.program_check import check
 from tests.device.program_generator import generate
 from tests.device.program_language import Step, V, listing
 
-PROGRAMS = int(os.environ.get("RANDOM_PROGRAMS", "150"))
+PROGRAMS = int(os.environ.get("RANDOM_PROGRAMS", "120"))
 LENGTH = 16
 BATCH = 15
 

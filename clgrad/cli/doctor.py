@@ -94,10 +94,23 @@ def _remedy(file: icd.IcdFile, error: str) -> str:
     return f"reinstall the runtime, or remove its registration ({file.origin})"
 
 
+def remedy_for_device(reason: str) -> str:
+    """Return what to type when a device is left out for `reason`, or nothing."""
+    if "unknown target CPU" in reason:  # the wheel's PoCL has an LLVM that is older than the CPU
+        return (
+            "a PoCL that knows this CPU: apt install pocl-opencl-icd, or conda install -c "
+            "conda-forge pocl; or Intel's runtime: pip install intel-opencl-rt intel-cmplr-lib-rt"
+        )
+    return ""
+
+
 def _check_devices() -> int:
     working = 0
     for entry in discovery.excluded():
-        bad(f"{entry.name} of {entry.platform} is left out: {entry.reason}")
+        bad(
+            f"{entry.name} of {entry.platform} is left out: {entry.reason}",
+            remedy_for_device(entry.reason),
+        )
     for device in discovery.devices():
         start = time.perf_counter()
         try:

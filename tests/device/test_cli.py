@@ -176,3 +176,12 @@ def test_colours_are_for_terminals(
     monkeypatch.setenv("NO_COLOR", "1")
     assert terminal.style("x", "red") == "x"
     assert os.environ["NO_COLOR"] == "1"
+
+
+def test_a_runtime_older_than_the_cpu_has_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = discovery.Excluded("cpu", "PoCL", "it says: error: unknown target CPU 'generic'")
+    monkeypatch.setattr(discovery, "excluded", lambda: [old])
+    main.main(["doctor"])
+    assert "apt install pocl-opencl-icd" in capsys.readouterr().out

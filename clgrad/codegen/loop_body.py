@@ -292,6 +292,7 @@ class LoopText:
         }
         if not spec.folds:
             return shared | {
+                "tiled": spec.tiled,
                 "vector": self._pointwise(spec.width) if spec.width > 1 else [],
                 "scalar": self._pointwise(1),
             }

@@ -33,6 +33,7 @@ class LoopSpec:
             `group`: a work-group of `group` items shares a row.
         width: elements of one vector; 1 for scalar code.
         split: the first reduced dim is cut into chunks, each a row of its own (partial results).
+        tiled: rows that are taken together, a segment each, where operands lie along the columns.
         index64: 64-bit index arithmetic.
     """
 
@@ -46,6 +47,7 @@ class LoopSpec:
     width: int
     group: int = 0
     split: bool = False
+    tiled: int = 0
     index64: bool = False
 
     @property

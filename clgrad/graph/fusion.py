@@ -176,10 +176,10 @@ class Fusion:
             return False
         if not self._room(group, 2, 2):
             return False
-        if order.lanes == "kept" and not group.folds and group.cost > LONG_BODY:
+        long = order.lanes == "kept" and not group.folds and group.cost > LONG_BODY
+        if long and all(ref < 0 or self.stored[ref] for ref in self.entries[e].sources):
             # down the columns a long body runs at half its speed: read what is stored anyway
-            if all(ref < 0 or self.stored[ref] for ref in self.entries[e].sources):
-                return False
+            return False
         if group.order is None:
             if not group.refactor(shape):
                 return False

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from clgrad.codegen.loop_spec import FoldSpec, Reach, StoreSpec, access_of
+from clgrad.codegen.loop_spec import (
+    STRIDED,
+    UNIT,
+    Access,
+    FoldSpec,
+    Reach,
+    StoreSpec,
+    access_of,
+)
 from clgrad.codegen.loops import LoopSpec, loop_arguments
 from clgrad.codegen.matmul import Epilogue, ExtraOperand, MatmulProblem, lower_matmul
 from clgrad.codegen.spec import Arg, Spec
@@ -30,6 +38,8 @@ an entry, `("int", value)`."""
 CPU_ITEMS = 64
 """Work-items on a CPU, each looping: enough to balance two to 64 cores, few enough to be cheap."""
 GPU_ITEMS = 1 << 16
+CACHE_LINE, TILE = 64, 64
+"""Bytes of a cache line; elements of a row that a tile takes (64 lines of it stay in the L1)."""
 INDEX_LIMIT = 2**31 - 2**16
 """Elements from which on indices need 64 bits (with room for the steps of loops)."""
 
@@ -212,6 +222,7 @@ def _loop(
         rank=len(shape), reduced=len(folded_shape), reads=tuple(read_access),
         scalars=tuple(d for _, _, d in scalars), folds=fold_specs, stores=tuple(store_specs),
         lanes=lanes, width=width, group=group_size, split=split,
+        tiled=_tile(shape, [*read_access, *(s.access for s in store_specs)], folds, width, traits),
         index64=_needs_64_bits(shape, reaches),
     )  # fmt: skip
     extra, global_size, local_size = _geometry(spec, shape, group.split, traits)
@@ -250,6 +261,21 @@ def _merged(
     return tuple(shape), [tuple(s) for s in strides]
 
 
+def _tile(
+    shape: tuple[int, ...], accesses: Sequence[Access], folds: Sequence[object], width: int,
+    traits: DeviceTraits,
+) -> int:  # fmt: skip
+    """Return how many rows a CPU takes together: as many elements as a cache line has, or 0.
+
+    It pays where an operand has its neighbours along the rows' own dim and not along the lanes'.
+    """
+    if folds or width == 1 or not traits.is_cpu or len(shape) < 2:
+        return 0
+    crossed = [a for a in accesses if a.pattern[-1] == STRIDED and a.pattern[-2] == UNIT]
+    sizes = [a.dtype.itemsize for a in crossed if a.dtype is not None]
+    return CACHE_LINE // min(sizes) if sizes else 0
+
+
 def _width(extent: int, exprs: Sequence[Expr], traits: DeviceTraits) -> int:
     """Return the vector width along a dim of `extent` elements: 1 where it is too short."""
     if not traits.is_cpu:
@@ -271,12 +297,13 @@ def _geometry(
     if not spec.folds:
         last = shape[-1]
         if traits.is_cpu:
-            per = -(-last // CPU_ITEMS) if len(shape) == 1 else last
-            segment = min(max(-(-per // spec.width) * spec.width, 2048), 16384)
+            per = TILE if spec.tiled else -(-last // CPU_ITEMS) if len(shape) == 1 else last
+            least = TILE if spec.tiled else 2048
+            segment = min(max(-(-per // spec.width) * spec.width, least), 16384)
         else:
             segment = spec.width
         extra = (segment,)
-        items = fresh_numel(shape[:-1]) * -(-last // segment)
+        items = fresh_numel(shape[:-1]) * -(-last // segment) // (spec.tiled or 1)
     elif spec.lanes == "kept":
         items = (
             rows // shape[spec.kept - 1] * max(shape[spec.kept - 1] // spec.width, 1) if rows else 0

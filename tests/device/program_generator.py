@@ -336,9 +336,7 @@ class Generator:
         if rnd.random() < 0.6:
             self.emit(Step("backward", (), (x, seed, rnd.random() < 0.4)))
             return
-        inputs = [
-            V(n) for n, t in self.env.items() if t.requires_grad and n != x
-        ]
+        inputs = [V(n) for n, t in self.env.items() if t.requires_grad and n != x]
         if not inputs:
             return
         chosen = rnd.sample(inputs, min(len(inputs), rnd.randint(1, 2)))

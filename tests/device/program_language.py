@@ -76,9 +76,7 @@ def error_class(error: Exception) -> str:
     for name, pattern in ERRORS:
         if re.search(pattern, str(error)):
             return name
-    base = next(
-        b.__name__ for b in type(error).__mro__ if b.__module__ == "builtins"
-    )
+    base = next(b.__name__ for b in type(error).__mro__ if b.__module__ == "builtins")
     return f"{base}: {error}"
 
 

@@ -50,9 +50,7 @@ def _torch_takes(name: str, pattern: str, dtype: Any) -> bool:
 
 def _torch_result(name: str, operands: list[Any], pattern: str) -> Any:
     op = OPS[name]
-    operands = [
-        (x != 0) if n in op.masks else x for n, x in zip(op.inputs, operands, strict=True)
-    ]
+    operands = [(x != 0) if n in op.masks else x for n, x in zip(op.inputs, operands, strict=True)]
     return torch_function(name)(*operands)
 
 

@@ -65,14 +65,14 @@ def test_results_with_numbers(name: str) -> None:
             if a in UNSIGNED:
                 continue  # PyTorch has few kernels for these
             want = _outcome(
-                lambda a=a, s=shape, n=number: getattr(torch, name)(
-                    torch.ones(s, dtype=TORCH[a]), n
-                ).dtype
+                lambda a=a, s=shape, n=number: (
+                    getattr(torch, name)(torch.ones(s, dtype=TORCH[a]), n).dtype
+                )
             )
             got = _outcome(
-                lambda a=a, s=shape, n=number: getattr(clgrad, name)(
-                    clgrad.tensor(np.ones(s), dtype=a), n
-                ).dtype
+                lambda a=a, s=shape, n=number: (
+                    getattr(clgrad, name)(clgrad.tensor(np.ones(s), dtype=a), n).dtype
+                )
             )
             assert got == want, (name, a, number, shape)
 

@@ -27,7 +27,7 @@ from clgrad.expr import name as leaf
 from clgrad.graph.fold_order import chunk_length
 from clgrad.graph.fusion import Entry
 from clgrad.graph.group import Group, Ref, kept_layout
-from clgrad.layout import Layout, collapse
+from clgrad.layout import Layout, collapse, permuted_collapse
 from clgrad.ops.signature import fresh_numel
 from clgrad.traits import DeviceTraits
 
@@ -182,7 +182,7 @@ def _loop(
     reduced = group.reduced or () if folds else ()
     kept_shape, kept_strides = _merged(
         [kept_layout(x, reduced) for x in layouts],
-        order_by=len(reads) if group.single is not None else -1,
+        lead=len(reads) if group.single is not None else -1,
     )
     # the folded dims stay as the order of folding has them
     folded_shape = tuple(group.shape[d] for d in reduced)
@@ -249,16 +249,14 @@ def _loop(
     return Step(group, [Launch(spec, tuple(args), global_size, local_size)], touched, stores)
 
 
-def _merged(
-    layouts: Sequence[Layout], order_by: int
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """Merge dims; with `order_by` after sorting them so that that layout's strides descend."""
-    if order_by >= 0:
-        lead = layouts[order_by]
-        dims = sorted(range(len(lead.shape)), key=lambda d: -lead.strides[d])
-        layouts = [x.permute(dims) for x in layouts]
-    shape, strides = collapse(layouts)
-    return tuple(shape), [tuple(s) for s in strides]
+def _merged(layouts: Sequence[Layout], lead: int) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Merge dims; with a `lead` after sorting them so that that layout's strides descend."""
+    if lead < 0:
+        return collapse(layouts)
+    others = [x for k, x in enumerate(layouts) if k != lead]
+    shape, (first, *strides) = permuted_collapse([layouts[lead], *others])
+    strides.insert(lead, first)
+    return shape, strides
 
 
 def _tile(

@@ -84,31 +84,7 @@ from clgrad.errors import (
     StateDictError,
     VersionError,
 )
-from clgrad.functional.joining import cat, concat, concatenate, stack
-from clgrad.functional.products import bmm, matmul, mm
-from clgrad.functional.shaping import (
-    as_strided,
-    broadcast_to,
-    chunk,
-    clone,
-    diagonal,
-    flatten,
-    moveaxis,
-    movedim,
-    narrow,
-    permute,
-    reshape,
-    select,
-    split,
-    squeeze,
-    swapaxes,
-    swapdims,
-    t,
-    transpose,
-    unbind,
-    unflatten,
-    unsqueeze,
-)
+from clgrad.functional import FAMILIES as _FAMILIES
 from clgrad.generator import Generator, default_generator
 from clgrad.memory import (
     empty_cache,
@@ -129,7 +105,7 @@ __version__ = "0.1.0"
 
 
 def _install() -> list[str]:
-    """Enter the function of each op of the table under its name."""
+    """Enter the functions of the table, and those of `functional`, under their names."""
     made = []
     for op in list(_OPS.values()):
         name = op.name.strip("_")
@@ -137,6 +113,10 @@ def _install() -> list[str]:
             continue
         globals()[name] = _function(op)
         made.append(name)
+    for family in _FAMILIES:
+        for name in family.__all__:
+            globals()[name] = getattr(family, name)
+            made.append(name)
     return made
 
 
@@ -248,22 +228,13 @@ __all__ = [
     "Tensor",
     "VersionError",
     "arange",
-    "as_strided",
     "as_tensor",
     "autograd",
     "bfloat16",
-    "bmm",
     "bool",
-    "broadcast_to",
-    "cat",
-    "chunk",
-    "clone",
-    "concat",
-    "concatenate",
     "default_generator",
     "device",
     "devices",
-    "diagonal",
     "double",
     "dtype",
     "empty",
@@ -271,7 +242,6 @@ __all__ = [
     "empty_like",
     "enable_grad",
     "errors",
-    "flatten",
     "float",
     "float16",
     "float32",
@@ -295,19 +265,13 @@ __all__ = [
     "is_tensor",
     "long",
     "manual_seed",
-    "matmul",
     "memory_stats",
     "memory_summary",
     "methods",
-    "mm",
-    "moveaxis",
-    "movedim",
-    "narrow",
     "no_grad",
     "numel",
     "ones",
     "ones_like",
-    "permute",
     "pointwise",
     "promote_types",
     "rand",
@@ -317,30 +281,18 @@ __all__ = [
     "random",
     "reduction",
     "reset_peak_memory_stats",
-    "reshape",
     "result_type",
     "seed",
-    "select",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
     "short",
-    "split",
-    "squeeze",
-    "stack",
-    "swapaxes",
-    "swapdims",
     "synchronize",
-    "t",
     "tensor",
-    "transpose",
     "uint8",
     "uint16",
     "uint32",
     "uint64",
-    "unbind",
-    "unflatten",
-    "unsqueeze",
     "zeros",
     "zeros_like",
 ]  # fmt: skip

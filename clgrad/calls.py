@@ -156,18 +156,31 @@ _WAYS = 1024
 
 def into(op: Op, out: Any, operands: tuple[Any, ...], static: tuple[Any, ...]) -> Tensor:
     """Compute `op` and write the result into `out`, which must have its shape."""
+    check_out(op.name, out, operands)
+    return store_out(op.name, out, apply(op, operands, static))
+
+
+def check_out(name: str, out: Any, operands: tuple[Any, ...]) -> None:
+    """Raise `OutRequiresGradError` where writing into `out` would lose a gradient."""
     if mode.grad and any(isinstance(o, Tensor) and requires_grad_of(o) for o in (out, *operands)):
         raise OutRequiresGradError(
-            f"{op.name}(): functions with out=... arguments don't support automatic "
+            f"{name}(): functions with out=... arguments don't support automatic "
             "differentiation, but one of the arguments requires grad. Hint: assign the result."
         )
-    result = apply(op, operands, static)
+
+
+def store_out(name: str, out: Any, result: Tensor) -> Tensor:
+    """Write `result` into `out` and return that.
+
+    Raises:
+        ShapeError: the shapes differ. DTypeError: the cast would lose more than precision.
+    """
     if result.shape != out.shape:
         raise ShapeError(
-            f"{op.name}: out has shape {list(out.shape)}. Expected {list(result.shape)}; nothing "
+            f"{name}: out has shape {list(out.shape)}. Expected {list(result.shape)}; nothing "
             "is resized."
         )
-    writing.check_cast(op.name, result.dtype, out.dtype)
+    writing.check_cast(name, result.dtype, out.dtype)
     writing.copy_(out, result)
     return out  # type: ignore[no-any-return]  # it was checked by its use
 

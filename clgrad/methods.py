@@ -13,7 +13,7 @@ from clgrad.calls import function, inplace
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError
-from clgrad.functional import joining, products, shaping
+from clgrad.functional import FAMILIES, joining, products, shaping
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
 from clgrad.ops import pointwise as _pointwise  # noqa: F401  # as above
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
@@ -22,12 +22,6 @@ from clgrad.ops.meta import fresh_meta
 from clgrad.ops.registry import OPS, Op
 from clgrad.tensor import Tensor
 
-_SHAPING = (
-    "alias", "as_strided", "broadcast_to", "chunk", "clone", "contiguous", "diagonal", "expand",
-    "expand_as", "flatten", "moveaxis", "movedim", "narrow", "permute", "reshape", "reshape_as",
-    "select", "split", "squeeze", "swapaxes", "swapdims", "t", "transpose", "unbind", "unflatten",
-    "unfold", "unsqueeze", "view_as",
-)  # fmt: skip
 _HOST = {
     "numpy": host.numpy, "item": host.item, "tolist": host.tolist, "__array__": host.to_array,
     "__bool__": host.to_bool, "__float__": host.to_float, "__int__": host.to_int,
@@ -167,8 +161,9 @@ def _iadd(name: str) -> Any:
 def _install_all() -> None:
     for op in list(OPS.values()):
         install_op(op)
-    for name in _SHAPING:
-        _install(name, getattr(shaping, name))
+    for family in FAMILIES:
+        for name in family.METHODS:
+            _install(name, getattr(family, name))
     for name in ("add", "sub", "mul", "pow"):
         _install(f"__{name}__", binary(OPS[name]))
         _install(f"__r{name}__", binary(OPS[name], reflected=True))
@@ -181,8 +176,6 @@ def _install_all() -> None:
     _install("__neg__", unary(OPS["neg"]))
     _install("__pos__", lambda x: x)
     _install("__abs__", unary(OPS["abs"]))
-    for name in ("matmul", "mm", "bmm"):
-        _install(name, getattr(products, name))
     _install("__matmul__", products.matmul)
     _install("__rmatmul__", lambda x, other: products.matmul(other, x))
     for name, dtype in (

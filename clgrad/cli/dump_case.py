@@ -254,7 +254,8 @@ def sample_tensor(shape: Shape, dtype: DType, device: Any, strided: bool = False
     if not strided:
         return creation.empty(shape, dtype=dtype, device=device)
     made = creation.empty(shape[::-1], dtype=dtype, device=device)
-    return clgrad.permute(made, tuple(reversed(range(len(shape))))).detach()
+    turned: Tensor = clgrad.permute(made, tuple(reversed(range(len(shape)))))
+    return turned.detach()
 
 
 def _literal(text: str) -> Any:

@@ -1,1 +1,14 @@
-"""Functions over tensors that are no record of their own: shapes, joining, products."""
+"""Functions of tensors that are no records: compositions of ops, calls with shapes to work out.
+
+Each module lists in `__all__` the names that become `clgrad.<name>`, and in `METHODS` those that
+are methods of `Tensor` too, with the tensor as first argument.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from clgrad.functional import joining, products, shaping
+
+FAMILIES: tuple[ModuleType, ...] = (joining, products, shaping)
+"""The modules whose functions users see."""

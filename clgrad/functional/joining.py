@@ -16,6 +16,9 @@ from clgrad.ops.registry import REQUIRED, Op
 from clgrad.ops.signature import common_device
 from clgrad.tensor import Tensor
 
+__all__ = ["cat", "concat", "concatenate", "stack"]
+METHODS: tuple[str, ...] = ()
+
 
 def _cat(*arguments: Any) -> Tensor:
     *parts, dim = arguments

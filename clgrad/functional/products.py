@@ -8,6 +8,9 @@ from clgrad.functional.shaping import unsafe_view
 from clgrad.ops import contraction as _ops
 from clgrad.tensor import Tensor
 
+__all__ = ["bmm", "matmul", "mm"]
+METHODS = ("bmm", "matmul", "mm")
+
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """Return the matrix product by PyTorch's rules.

@@ -21,6 +21,15 @@ from clgrad.tape.inplace import requires_grad_of
 from clgrad.tape.record import Plan
 from clgrad.tensor import Tensor, wrap
 
+__all__ = [
+    "as_strided", "broadcast_to", "chunk", "clone", "diagonal", "flatten", "moveaxis", "movedim",
+    "narrow", "permute", "reshape", "select", "split", "squeeze", "swapaxes", "swapdims", "t",
+    "transpose", "unbind", "unflatten", "unsqueeze",
+]  # fmt: skip
+METHODS = (
+    *__all__, "alias", "contiguous", "expand", "expand_as", "reshape_as", "unfold", "view_as",
+)  # fmt: skip
+
 
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     if len(args) == 1 and not isinstance(args[0], int):

@@ -1,0 +1,33 @@
+"""`out=` for functions that are not records."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from clgrad.calls import check_out, store_out
+
+Call = Callable[..., Any]
+
+
+def with_out(call: Call) -> Call:
+    """Return `call` with an argument `out`: a tensor, or a tuple of them as `call` returns."""
+
+    @functools.wraps(call)
+    def wrapped(*args: Any, out: Any = None, **named: Any) -> Any:
+        if out is None:
+            return call(*args, **named)
+        name = call.__name__
+        outs = out if isinstance(out, tuple | list) else (out,)
+        for target in outs:
+            check_out(name, target, (*args, *named.values()))
+        result = call(*args, **named)
+        if isinstance(result, tuple):
+            for target, part in zip(outs, result, strict=True):
+                store_out(name, target, part)
+        else:
+            store_out(name, outs[0], result)
+        return out
+
+    return wrapped

@@ -5,7 +5,7 @@ On the floor below `models`; the same names, defaults and state dictionaries as 
 
 from __future__ import annotations
 
-from clgrad.nn import functional, init
+from clgrad.nn import functional, init, utils
 from clgrad.nn.activation import LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from clgrad.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
 from clgrad.nn.linear import Flatten, Identity, Linear, Unflatten
@@ -17,4 +17,5 @@ __all__ = [
     "CrossEntropyLoss", "Flatten", "Identity", "Linear", "LogSoftmax", "MSELoss", "Module",
     "ModuleDict", "ModuleList", "Parameter", "ParameterList", "ReLU", "Sequential", "SiLU",
     "Sigmoid", "Softmax", "Tanh", "Unflatten", "functional", "init",
+    "utils",
 ]  # fmt: skip

@@ -102,9 +102,11 @@ def clgrad_job(index: int, **fields: Any) -> Job:
     lowered = lower_matmul(problem, device.traits)
     result = np.zeros(case.batch * m * n, np.float32)
     buffers: dict[Any, Any] = {}
-    for name, values in zip(("a", "b", "out"), (*operands(case), result), strict=True):
-        buffers[(name,)] = device.allocate(values.nbytes)
-        device.write(buffers[(name,)], values)
+    for name, values in zip(
+        (("in", 0), ("in", 1), ("out",)), (*operands(case), result), strict=True
+    ):
+        buffers[name] = device.allocate(values.nbytes)
+        device.write(buffers[name], values)
     for i, nbytes in enumerate(lowered.temporaries):
         buffers[("temp", i)] = device.allocate(nbytes)
     kernels = device.kernels([launch.spec.render(device.traits) for launch in lowered.launches])

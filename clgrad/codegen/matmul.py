@@ -30,39 +30,11 @@ from clgrad.codegen.matmul_specs import (
     TileSpec,
     sum_dtype,
 )
-from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
+from clgrad.codegen.spec import Arg, Epilogue, Lowered, LoweredLaunch
 from clgrad.dtypes import DType
 from clgrad.errors import DTypeError, ShapeError
 from clgrad.expr import Expr
 from clgrad.traits import DeviceTraits
-
-
-@dataclass(frozen=True, slots=True)
-class ExtraOperand:
-    """An operand of the epilogue: a bias, a residual, a scale.
-
-    Attributes:
-        dtype: as stored.
-        strides: in elements, for (*batch, m, n); 0 broadcasts. A bias of shape (n,) has
-            `(0, ..., 0, 1)`.
-    """
-
-    dtype: DType
-    strides: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Epilogue:
-    """What happens to each finished sum before it is rounded and written.
-
-    Attributes:
-        expr: typed expression over the leaves `acc` (the sum, of `sum_dtype`) and `x0`, `x1`, ...;
-            its value is a register of the result's dtype.
-        extras: the operands behind `x0`, `x1`, ...
-    """
-
-    expr: Expr
-    extras: tuple[ExtraOperand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +161,8 @@ def _small_form(problem: MatmulProblem) -> _Form:
     epilogue = problem.epilogue
     form = _Form(
         problem.m, problem.n, problem.k, list(problem.batch),
-        operand(problem.a_dtype, problem.a_strides, ("a",), ("a_offset",)),
-        operand(problem.b_dtype, problem.b_strides, ("b",), ("b_offset",)),
+        operand(problem.a_dtype, problem.a_strides, ("in", 0), ("in_offset", 0)),
+        operand(problem.b_dtype, problem.b_strides, ("in", 1), ("in_offset", 1)),
         problem.out_dtype, sum_dtype(problem.a_dtype, problem.b_dtype),
         epilogue.expr if epilogue else None,
         [operand(x.dtype, x.strides, ("extra", i), ("extra_offset", i))

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from clgrad.codegen.source import KernelSource
+from clgrad.dtypes import DType
+from clgrad.expr import Expr
 from clgrad.traits import DeviceTraits
 
 Arg = tuple[str] | tuple[str, int]
-"""One kernel argument: `("a",) ("b",) ("out",) ("temp", i) ("extra", i)` for buffers,
-`("int", value)` for numbers, and `("a_offset",) ("b_offset",) ("extra_offset", i)` for offsets in
-elements, which are known at run time."""
+"""One kernel argument. Buffers: `("in", k)` of operand k, `("out",)`, `("temp", k)` scratch,
+`("extra", k)` of the epilogue, `("flags",)` the device's error flags. Numbers: `("int", value)`,
+`("in_offset", k)` and `("extra_offset", k)` in elements, `("scalar", k)` number k of the call,
+`("flag",)` the position among the flags at which this call may report (see `graph.flags`)."""
 
 
 class Spec(Protocol):
@@ -56,3 +59,31 @@ class Lowered:
 
     temporaries: tuple[int, ...]
     launches: tuple[LoweredLaunch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraOperand:
+    """An operand of the epilogue: a bias, a residual, a scale.
+
+    Attributes:
+        dtype: as stored.
+        strides: in elements, for (*batch, m, n); 0 broadcasts. A bias of shape (n,) has
+            `(0, ..., 0, 1)`.
+    """
+
+    dtype: DType
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """What happens to each finished sum before it is rounded and written.
+
+    Attributes:
+        expr: typed expression over the leaves `acc` (the sum, of `sum_dtype`) and `x0`, `x1`, ...;
+            its value is a register of the result's dtype.
+        extras: the operands behind `x0`, `x1`, ...
+    """
+
+    expr: Expr
+    extras: tuple[ExtraOperand, ...] = ()

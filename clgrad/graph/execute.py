@@ -6,12 +6,14 @@ built as one program. A step that fails poisons the values that depend on it; th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from clgrad.codegen.generate import generate
+from clgrad.graph.flags import flags_of
 from clgrad.graph.group import Ref
+from clgrad.graph.position import Position
 from clgrad.graph.schedule import Plan, PlanStep
 
 
@@ -25,7 +27,7 @@ class Compiled:
         self.calls = []
         for launch, kernel in zip(step.launches, kernels, strict=True):
             template: list[Any] = []
-            buffers, temps, numbers = [], [], []
+            buffers, temps, numbers, flags = [], [], [], []
             for position, arg in enumerate(launch.args):
                 template.append(arg[1] if arg[0] == "int" else None)
                 if arg[0] == "ref":
@@ -34,9 +36,14 @@ class Compiled:
                     temps.append((position, arg[1]))
                 elif arg[0] == "scalar":
                     numbers.append((position, *arg[1:]))
+                elif arg[0] == "flag":
+                    flags.append((launch.args.index(("flags",)), position, arg[1]))
             self.calls.append(
-                (kernel, template, buffers, temps, numbers, launch.global_size, launch.local_size)
-            )
+                (
+                    kernel, template, buffers, temps, numbers, flags, launch.global_size,
+                    launch.local_size,
+                )
+            )  # fmt: skip
 
 
 def compile_steps(steps: Sequence[PlanStep], device: Any) -> list[Compiled]:
@@ -66,12 +73,14 @@ def run(
     device: Any,
     leaves: list[Any],
     scalars: Sequence[tuple[Any, ...]],
+    places: Mapping[Ref, Position | None],
 ) -> tuple[dict[Ref, Any], dict[Ref, BaseException]]:
     """Run a plan.
 
     Args:
         leaves: buffer of each leaf; emptied, so that a buffer goes at its last use.
         scalars: the numbers of each entry.
+        places: where the entries were recorded that may report errors.
 
     Returns:
         Buffers of the refs that are still needed, and the errors of those that failed.
@@ -108,6 +117,7 @@ def run(
                 buffers,
                 wanted,
                 numbers,
+                flags,
                 global_size,
                 local_size,
             ) in compiled.calls:
@@ -118,6 +128,9 @@ def run(
                     args[position] = temps[k]
                 for position, entry, k in numbers:
                     args[position] = scalars[entry][k]
+                for page, position, entry in flags:
+                    name = plan.entries[entry].sig.op.name
+                    args[page], args[position] = flags_of(device).claim(name, places.get(entry))
                 kernel(args, global_size, local_size)
         except Exception as error:
             for ref in step.makes:

@@ -235,10 +235,10 @@ class Fusion:
         return second
 
     def _place_single(self, e: Ref) -> None:
-        """A group of its own: a contraction, or a write into a part of a storage."""
+        """A group of its own: a kernel family's, or a write into a part of a storage."""
         entry = self.entries[e]
         sig = entry.sig
-        group = self._new(sig.space if sig.kind == "matmul" else squeezed(sig.space))
+        group = self._new(sig.space if sig.kind == "kernel" else squeezed(sig.space))
         group.single = e
         self.home[e] = group
         if entry.base is not None:
@@ -247,7 +247,7 @@ class Fusion:
             for ref in entry.sources:
                 self._store(ref, group)
             dtype = sig.meta.dtype
-            if dtype.is_floating_point:
+            if sig.epilogue and dtype.is_floating_point:
                 # rounded to its dtype before anything else happens, as if it had been stored
                 total = leaf("acc", dtype.compute)
                 expr = total if dtype is dtype.compute else call("cast", total, dtype=dtype)
@@ -260,7 +260,7 @@ class Fusion:
         group.members[e] = Member(expr, False, 0)
 
     def _join_epilogue(self, group: Group, e: Ref) -> bool:
-        """Apply a pointwise op to the sums of a matmul before they are stored.
+        """Apply a pointwise op to what a kernel family computes before it is stored.
 
         Only where nobody else reads them; numbers are not among the operands of that kernel.
         """

@@ -7,7 +7,8 @@ so that equal work gives an equal spec, whatever was recorded around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from clgrad.codegen.loop_spec import (
     STRIDED,
@@ -19,8 +20,7 @@ from clgrad.codegen.loop_spec import (
     access_of,
 )
 from clgrad.codegen.loops import LoopSpec, loop_arguments
-from clgrad.codegen.matmul import Epilogue, ExtraOperand, MatmulProblem, lower_matmul
-from clgrad.codegen.spec import Arg, Spec
+from clgrad.codegen.spec import Arg, Epilogue, ExtraOperand, Spec
 from clgrad.dtypes import DType
 from clgrad.expr import Expr, leaves_of, substitute
 from clgrad.expr import name as leaf
@@ -31,9 +31,9 @@ from clgrad.layout import Layout, collapse, permuted_collapse
 from clgrad.ops.signature import fresh_numel
 from clgrad.traits import DeviceTraits
 
-StepArg = tuple[str, int] | tuple[str, int, int]
+StepArg = tuple[Any, ...]
 """`("ref", ref)` a buffer, `("temp", k)` scratch of this step, `("scalar", entry, k)` a number of
-an entry, `("int", value)`."""
+an entry, `("int", value)`, `("flags",)` and `("flag", entry)` for its errors."""
 
 CPU_ITEMS = 64
 """Work-items on a CPU, each looping: enough to balance two to 64 cores, few enough to be cheap."""
@@ -90,8 +90,8 @@ def lower(
     traits: DeviceTraits,
 ) -> Step:
     """Return the step that runs `group`."""
-    if group.single is not None and entries[group.single].sig.kind == "matmul":
-        return _matmul(group, entries, traits)
+    if group.single is not None and entries[group.single].sig.kind == "kernel":
+        return _kernel(group, entries, traits)
     return _loop(group, entries, temporaries, traits)
 
 
@@ -330,31 +330,28 @@ def _needs_64_bits(shape: tuple[int, ...], reaches: Sequence[Reach]) -> bool:
     )
 
 
-def _matmul(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Step:
+def _kernel(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Step:
+    """Let the op's own family lower it, with the pointwise ops that were taken into it."""
     e = group.single
     assert e is not None
     entry = entries[e]
     sig = entry.sig
-    a, b = sig.reads
-    problem = MatmulProblem(
-        m=a.shape[-2], n=b.shape[-1], k=a.shape[-1], batch=sig.space[:-2],
-        a_strides=a.strides, b_strides=b.strides,
-        a_dtype=sig.dtypes[0], b_dtype=sig.dtypes[1], out_dtype=sig.meta.dtype,
-    )  # fmt: skip
+    assert sig.lower is not None
     tail = e if group.tail is None else group.tail
     epilogue, extras = _epilogue(group, tail) if tail != e else (None, [])
-    lowered = lower_matmul(replace(problem, epilogue=epilogue), traits)
-    first, second = entry.sources
-    known: dict[Arg, StepArg] = {
-        ("a",): ("ref", first), ("b",): ("ref", second), ("out",): ("ref", tail),
-        ("a_offset",): ("int", a.offset), ("b_offset",): ("int", b.offset),
-    }  # fmt: skip
+    lowered = sig.lower(sig, traits, epilogue)
+    known: dict[Arg, StepArg] = {("out",): ("ref", tail), ("flag",): ("flag", e)}
+    for k, (ref, layout) in enumerate(zip(entry.sources, sig.reads, strict=True)):
+        known["in", k] = ("ref", ref)
+        known["in_offset", k] = ("int", layout.offset)
     for k, (ref, layout) in enumerate(extras):
         known["extra", k] = ("ref", ref)
         known["extra_offset", k] = ("int", layout.offset)
+    for k in range(len(sig.scalars)):
+        known["scalar", k] = ("scalar", e, k)
     launches = [
         Launch(
-            x.spec, tuple(known.get(arg) or _number(arg) for arg in x.args), x.global_size,
+            x.spec, tuple(known.get(arg) or _common(arg) for arg in x.args), x.global_size,
             x.local_size,
         )
         for x in lowered.launches
@@ -362,14 +359,14 @@ def _matmul(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Ste
     reads: dict[Ref, list[tuple[Layout, int]]] = {}
     for ref, layout in [*zip(entry.sources, sig.reads, strict=True), *extras]:
         reads.setdefault(ref, []).append((layout, 0))
-    dtype = sig.meta.dtype
-    store = Store(tail, dtype, Layout.contiguous(sig.space), leaf("acc", dtype), False, 0)
+    meta = entries[tail].sig.meta
+    store = Store(tail, meta.dtype, Layout.contiguous(meta.shape), leaf("acc"), False, 0)
     return Step(group, launches, reads, [store], lowered.temporaries)
 
 
-def _number(arg: Arg) -> StepArg:
-    """Return an argument that is the same for a plan: a number, or scratch of the step."""
-    assert arg[0] in ("int", "temp") and len(arg) == 2
+def _common(arg: Arg) -> StepArg:
+    """Return an argument that is the same for a plan: a number, scratch, the flags."""
+    assert arg == ("flags",) or (arg[0] in ("int", "temp") and len(arg) == 2), arg
     return arg
 
 

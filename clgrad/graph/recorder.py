@@ -16,8 +16,9 @@ import numpy as np
 from clgrad import config
 from clgrad.dtypes import DType
 from clgrad.errors import ExecutionError
-from clgrad.graph import dump, execute, watch
+from clgrad.graph import dump, execute, flags, watch
 from clgrad.graph.fusion import Entry
+from clgrad.graph.position import Position, caller
 from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, SAVED, LeafInfo, Plan, make_plan
 from clgrad.graph.storage import Value
@@ -40,9 +41,12 @@ class Batch:
             them is the identity of the tape.
         scalars: the numbers of each entry. `outs`: weak handles of the results.
         leaves, leaf_handles: buffers that are read, and the weak handles of their values.
+        places: where in the program the entries were recorded that may report errors.
     """
 
-    __slots__ = ("__weakref__", "entries", "leaf_handles", "leaves", "outs", "recorder", "scalars")
+    __slots__ = (
+        "__weakref__", "entries", "leaf_handles", "leaves", "outs", "places", "recorder", "scalars",
+    )  # fmt: skip
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
@@ -51,6 +55,7 @@ class Batch:
         self.outs: list[weakref.ref[Value]] = []
         self.leaves: list[Any] = []
         self.leaf_handles: list[weakref.ref[Value]] = []
+        self.places: dict[int, Position | None] = {}
 
 
 class Recorder:
@@ -92,6 +97,8 @@ class Recorder:
                     batch.entries.append((sig, tuple(refs), old))
                     batch.scalars.append(scalars)
                     batch.outs.append(_ref(out))
+                    if sig.flagged:
+                        batch.places[out.index] = caller()
                     if watch.active:
                         watch.recorded(batch, sig)
                     return out
@@ -204,7 +211,9 @@ class Recorder:
     def _run(
         self, plan: Plan, batch: Batch, values: list[Value | None], handles: list[Value | None]
     ) -> None:
-        registers, failed = execute.run(plan, self.device, self._release(batch), batch.scalars)
+        registers, failed = execute.run(
+            plan, self.device, self._release(batch), batch.scalars, batch.places
+        )
         for e in plan.kept:
             value = values[e]
             if value is not None:
@@ -393,11 +402,12 @@ def flush(device: Any = None) -> None:
 
 
 def synchronize(device: Any = None) -> None:
-    """Enqueue what this thread has recorded and wait for it."""
+    """Enqueue what this thread has recorded and wait for it; raises what kernels reported."""
     flush(device)
     for known in list(getattr(_local, "recorders", {})):
         if device is None or known is device:
             known.synchronize()
+            flags.check(known)
 
 
 def from_host(device: Any, array: np.ndarray[Any, Any], dtype: DType) -> Value:
@@ -409,10 +419,15 @@ def from_host(device: Any, array: np.ndarray[Any, Any], dtype: DType) -> Value:
 
 
 def to_host(value: Value) -> np.ndarray[Any, Any]:
-    """Return the elements of `value` as a flat array; waits for them."""
+    """Return the elements of `value` as a flat array; waits for them.
+
+    Raises:
+        ClgradIndexError: a kernel that ran by then met an index out of range.
+    """
     out = np.empty(value.numel, value.dtype.numpy)
     if value.numel:
         value.device.read(realize(value), out)
+        flags.check(value.device)
     return out
 
 

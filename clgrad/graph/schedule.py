@@ -306,12 +306,12 @@ class _Buffers:
     ) -> None:
         single = step.group.single
         entry = None if single is None else self.entries[single]
-        if entry is not None and entry.sig.kind == "write":
+        if entry is not None:
             base = entry.base
             if base is not None:
                 self._place_write(step, store, base, position, out, given)
                 return
-        elif entry is None:
+        else:
             for ref, uses in step.reads.items():
                 if (
                     ref not in given
@@ -330,7 +330,8 @@ class _Buffers:
         self, step: Step, store: Store, base: Ref, position: int, out: PlanStep, given: set[Ref]
     ) -> None:
         """Write into the old value's buffer, or into a copy of it while somebody needs the old."""
-        harmless = all(
+        kernel = self.entries[store.ref].sig.kind == "kernel"  # reads as it likes
+        harmless = not (kernel and base in step.reads) and all(
             relation(layout, store.layout) in ("identical", "disjoint")
             for layout, _ in step.reads.get(base, ())
         )

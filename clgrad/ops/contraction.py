@@ -1,6 +1,6 @@
 """Matrix products: shape rules of PyTorch's `matmul` and the gradient.
 
-A signature of kind `matmul` has two operands as (batch…, m, k) and (batch…, k, n) layouts, batch
+The signature has two operands as (batch…, m, k) and (batch…, k, n) layouts, batch
 dims broadcast by stride 0, and a contiguous (batch…, m, n) result. Vectors gain and lose a dim by
 views around it, so the kernel knows one form only.
 """
@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.dtypes import bool_
 from clgrad.errors import DTypeError, ShapeError
 from clgrad.layout import Layout, broadcast_shapes
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import Op, primitive
 from clgrad.ops.signature import Signature
+from clgrad.traits import DeviceTraits
 
 
 def _shape(op: Op, operands: tuple[Meta, Meta], static: dict[str, Any], device: Any) -> Signature:
@@ -38,10 +41,20 @@ def _shape(op: Op, operands: tuple[Meta, Meta], static: dict[str, Any], device: 
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2], op="matmul")
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     return Signature(
-        op, "matmul", space=(*batch, m, n),
+        op, "kernel", lower=_lower, epilogue=True, space=(*batch, m, n),
         reads=(a.layout.broadcast_to((*batch, m, k)), b.layout.broadcast_to((*batch, k, n))),
         dtypes=(a.dtype, b.dtype), meta=fresh_meta(a.dtype, (*batch, m, n), device),
     )  # fmt: skip
+
+
+def _lower(sig: Signature, traits: DeviceTraits, epilogue: Epilogue | None) -> Lowered:
+    a, b = sig.reads
+    problem = MatmulProblem(
+        m=a.shape[-2], n=b.shape[-1], k=a.shape[-1], batch=sig.space[:-2],
+        a_strides=a.strides, b_strides=b.strides, a_dtype=sig.dtypes[0], b_dtype=sig.dtypes[1],
+        out_dtype=sig.meta.dtype, epilogue=epilogue,
+    )  # fmt: skip
+    return lower_matmul(problem, traits)
 
 
 def _transposed(x: Any) -> Any:

@@ -7,7 +7,7 @@ schedules: it says which elements of which operands each element of the result i
 Kinds (what the graph distinguishes):
     map      result element = expr(operand elements at the same place of the iteration space)
     reduce   fold along the last `reduced` dims of the iteration space
-    matmul   batched contraction
+    kernel   whatever a kernel family computes (matmul, conv, gather, sort)
     write    a map whose result replaces a part of operand 0's storage, `target` its layout there
 """
 
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.dtypes import DType, bool_, by_name, get_default_dtype, of_number, result_type
 from clgrad.errors import DeviceError, DTypeError, ShapeError
 from clgrad.expr import Expr, call, const, count_ops, free_names, typed
@@ -25,9 +26,13 @@ from clgrad.expr import name as leaf
 from clgrad.layout import Layout, broadcast_shapes, wrap_dim
 from clgrad.ops.meta import LIMIT, Meta, fresh_meta, meta_of
 from clgrad.ops.registry import Op
+from clgrad.traits import DeviceTraits
 
 INDEX = "i"
 """Leaf that stands for the flat index of the element in the iteration space (int64)."""
+
+Lower = Callable[["Signature", DeviceTraits, Epilogue | None], Lowered]
+"""What turns a signature of the kind `kernel` into launches."""
 
 _ids = itertools.count()
 
@@ -63,12 +68,16 @@ class Signature:
         fold: for `reduce`.
         meta: of the result; contiguous, or for `write` that of the whole storage.
         target: for `write`, where in the storage the result goes; `covers`: all of it is replaced.
+        lower: for `kernel`, `(signature, traits, epilogue or None) -> Lowered`; its operands are
+            read through layouts of their own shapes.
+        epilogue: for `kernel`, whether pointwise ops on the result may be part of it.
+        flagged: for `kernel`, whether it reports errors that only the device can see.
         cost: operations per element.
     """
 
     __slots__ = (
-        "cost", "covers", "dtypes", "expr", "fold", "id", "kind", "meta", "op", "order", "reads",
-        "reduced", "scalars", "space", "target",
+        "cost", "covers", "dtypes", "epilogue", "expr", "flagged", "fold", "id", "kind", "lower",
+        "meta", "op", "order", "reads", "reduced", "scalars", "space", "target",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +96,9 @@ class Signature:
         target: Layout | None = None,
         covers: bool = False,
         order: tuple[int, ...] = (),
+        lower: Lower | None = None,
+        epilogue: bool = False,
+        flagged: bool = False,
     ) -> None:
         self.id = next(_ids)
         self.op = op
@@ -102,6 +114,9 @@ class Signature:
         self.target = target
         self.covers = covers
         self.order = order
+        self.lower = lower
+        self.epilogue = epilogue
+        self.flagged = flagged
         self.cost = count_ops(expr) if expr is not None else 0
 
     def __repr__(self) -> str:

@@ -59,7 +59,7 @@ class Interpreter:
                 result = result.reshape(-1)
         elif sig.kind == "reduce":
             result = _reduce(sig, reads[0])
-        elif sig.kind == "matmul":
+        elif sig.op.name in ("mm", "bmm"):
             result = _matmul(reads, sig.dtypes[0])
         else:
             raise NotImplementedError(f"interpreter: a signature of kind {sig.kind!r}")

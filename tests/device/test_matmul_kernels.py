@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from clgrad import dtypes, expr
-from clgrad.codegen.matmul import Epilogue, ExtraOperand, MatmulProblem, lower_matmul
-from clgrad.codegen.spec import Lowered
+from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad.codegen.spec import Epilogue, ExtraOperand, Lowered
 
 FLOATS = [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16]
 INTS = [d for d in dtypes.ALL if d.is_integral]
@@ -93,8 +93,8 @@ def multiply(device, a, b, dtype, traits=None, bases=None):
     )  # fmt: skip
     lowered = lower_matmul(problem, traits or device.traits)
     out = np.empty((*batch, problem.m, problem.n), dtype.numpy)
-    offsets = {("a_offset",): offset_of(a, base_a), ("b_offset",): offset_of(b, base_b)}
-    return run(device, lowered, {("a",): base_a, ("b",): base_b}, offsets, out)
+    offsets = {("in_offset", 0): offset_of(a, base_a), ("in_offset", 1): offset_of(b, base_b)}
+    return run(device, lowered, {("in", 0): base_a, ("in", 1): base_b}, offsets, out)
 
 
 def check(device, a, b, dtype, traits=None, bases=None):
@@ -334,8 +334,8 @@ def test_epilogue_reads_bias_and_residual(device, flavour, shape):
             m, n, k, (), strides_of(a, ()), strides_of(y, ()), dtype, dtype, dtype,
             Epilogue(formula, extras),
         )  # fmt: skip
-        arrays = {("a",): a, ("b",): base, ("extra", 0): bias, ("extra", 1): residual}
-        offsets = {("a_offset",): 0, ("b_offset",): 0}
+        arrays = {("in", 0): a, ("in", 1): base, ("extra", 0): bias, ("extra", 1): residual}
+        offsets = {("in_offset", 0): 0, ("in_offset", 1): 0}
         offsets |= {("extra_offset", 0): 3, ("extra_offset", 1): 0}
         got = run(
             device, lower_matmul(problem, traits), arrays, offsets, np.empty((m, n), np.float32)
@@ -355,8 +355,8 @@ def test_epilogue_in_batches_with_sixteen_bit_operands(device):
             9, 24, 20, (2, 3), strides_of(a, (2, 3)), strides_of(b, (2, 3)), half, half, half,
             Epilogue(formula, (ExtraOperand(half, (0, 1, 0, 0)),)),
         )  # fmt: skip
-        arrays = {("a",): a, ("b",): b, ("extra", 0): scale}
-        offsets = {("a_offset",): 0, ("b_offset",): 0, ("extra_offset", 0): 0}
+        arrays = {("in", 0): a, ("in", 1): b, ("extra", 0): scale}
+        offsets = {("in_offset", 0): 0, ("in_offset", 1): 0, ("extra_offset", 0): 0}
         lowered = lower_matmul(problem, flavour_traits(device, flavour))
         got = run(device, lowered, arrays, offsets, np.empty((2, 3, 9, 24), np.float16))
         want = (a.astype(np.float64) @ b.astype(np.float64)) * scale
@@ -378,8 +378,8 @@ def test_epilogue_gives_the_bits_of_its_formula_alone(device, flavour):
             (ExtraOperand(dtype, (0, 1)), ExtraOperand(dtype, (0, 1))),
         ),
     )  # fmt: skip
-    arrays = {("a",): a, ("b",): b, ("extra", 0): scale, ("extra", 1): shift}
-    offsets = dict.fromkeys([("a_offset",), ("b_offset",)], 0)
+    arrays = {("in", 0): a, ("in", 1): b, ("extra", 0): scale, ("extra", 1): shift}
+    offsets = dict.fromkeys([("in_offset", 0), ("in_offset", 1)], 0)
     offsets |= {("extra_offset", 0): 0, ("extra_offset", 1): 0}
     got = run(device, lower_matmul(problem, traits), arrays, offsets, np.empty_like(plain))
     assert np.array_equal(got, plain * scale + shift)

@@ -72,7 +72,7 @@ def test_renders_for_every_preset(name, case):
         ):
             pointer = re.search(rf"\*{parameter}\b", source.source) is not None
             assert pointer == (kind == "buffer")
-            assert (kind == "buffer") == (arg[0] in ("a", "b", "out", "temp", "extra"))
+            assert (kind == "buffer") == (arg[0] in ("in", "out", "temp", "extra"))
         assert source.source.count("{") == source.source.count("}")
         assert source.source.count("(") == source.source.count(")")
         assert not re.search(r"[ \t]$", source.source, re.MULTILINE)

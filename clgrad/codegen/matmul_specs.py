@@ -106,7 +106,7 @@ def _bfloat16_helper(width: int) -> str:
     )
 
 
-def _finish(
+def finish_kernel(
     template: str,
     family: str,
     traits: DeviceTraits,
@@ -173,7 +173,7 @@ class TileSpec:
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         arrays = _arrays("a", "b", epilogue=self.epilogue)
-        return _finish(
+        return finish_kernel(
             "matmul.cl.j2", "matmul", traits,
             memory=((self.b, self.width),), stored=self.out, store_width=self.width,
             epilogue=self.epilogue,
@@ -204,7 +204,7 @@ class DotSpec:
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         arrays = _arrays("a", "b", epilogue=self.epilogue)
-        return _finish(
+        return finish_kernel(
             "matmul_dot.cl.j2", "matmul_dot", traits,
             memory=((self.a, self.width), (self.b, self.width)), stored=self.out, store_width=1,
             epilogue=self.epilogue,
@@ -229,7 +229,7 @@ class PackSpec:
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
-        return _finish(
+        return finish_kernel(
             "matmul_pack.cl.j2", "matmul_pack", traits,
             memory=((self.a, self.width),), stored=self.acc, store_width=self.width, epilogue=None,
             args=("buffer", _LONG, "buffer", *(_LONG,) * 5, *(_LONG,) * (2 * self.batch_rank)),
@@ -252,7 +252,7 @@ class MergeSpec:
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         arrays = _arrays(epilogue=self.epilogue)
-        return _finish(
+        return finish_kernel(
             "matmul_merge.cl.j2", "matmul_merge", traits,
             memory=((self.acc, self.width),), stored=self.out, store_width=self.width,
             epilogue=self.epilogue,
@@ -288,7 +288,7 @@ class GroupSpec:
         """Return the kernel."""
         arrays = _arrays("a", "b", epilogue=self.epilogue)
         index = _LONG if self.wide_index else _INT
-        return _finish(
+        return finish_kernel(
             "matmul_gpu.cl.j2", "matmul_gpu", traits,
             memory=(), stored=self.out, store_width=1, epilogue=self.epilogue,
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * 7,

@@ -11,6 +11,14 @@ from clgrad.creation import arange
 from clgrad.dispatch import apply, unary
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
+from clgrad.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from clgrad.functional.products import matmul
 from clgrad.host import array_of
 from clgrad.nn.classes import known_bounds
@@ -128,6 +136,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 
 __all__ = [
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
     "cross_entropy", "linear", "log_softmax", "mse_loss", "nll_loss", "one_hot", "relu", "relu_",
     "sigmoid", "silu", "softmax", "tanh",
 ]  # fmt: skip

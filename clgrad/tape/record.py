@@ -376,6 +376,10 @@ class Context:
         k = self._node.plan.op.inputs.index(name)
         return self._node.edges[k] is not None and (self._wanted is None or self._wanted[k])
 
+    def apply(self, op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Any:
+        """Compute `op`, for gradients that are primitives of their own."""
+        return handed.apply(op, operands, static)
+
     def restore(self, tensor: Any, dim: Any, keepdim: bool) -> Any:
         """Return the result of a reduction, or its gradient, with the reduced dims as size 1."""
         if keepdim:

@@ -1,0 +1,123 @@
+"""Compare a function of both libraries in value, gradient and gradient of the gradient.
+
+A case is a function of the library and of tensors, so that it reads like a program:
+`lambda m, x, w: m.nn.functional.conv2d(x, w, stride=2)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+import clgrad
+
+Case = Callable[..., Any]
+
+TOLERANCE = {"float64": 1e-11, "float32": 3e-5, "float16": 5e-3, "bfloat16": 4e-2}
+
+
+def arrays(*shapes: Sequence[int], seed: int = 0) -> list[Any]:
+    """Return random arrays of these shapes."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(tuple(shape)) for shape in shapes]
+
+
+def assert_close(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
+    """Assert equal dtype, shape and, within `tolerance` of the largest element, values."""
+    assert str(theirs.dtype).removeprefix("torch.") == ours.dtype.name, what
+    assert tuple(ours.shape) == tuple(theirs.shape), what
+    if ours.dtype.is_floating_point:
+        left = ours.detach().to(clgrad.float64).numpy()
+        right = theirs.detach().double().numpy()
+        size = np.abs(right[np.isfinite(right)]).max(initial=1.0)
+        np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance * size, err_msg=what)
+    else:
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=what)
+
+
+def _everything(m: Any, case: Case, inputs: list[Any], cotangents: list[Any]) -> dict[str, Any]:
+    """Return values, gradients for the inputs, and gradients of these for inputs and cotangent."""
+    made = case(m, *inputs)
+    outs = list(made) if isinstance(made, tuple) else [made]
+    found = {f"result {k}": y for k, y in enumerate(outs)}
+    smooth = [y for y in outs if y.requires_grad]
+    if not smooth:
+        return found
+    wanted = [x for x in inputs if x.requires_grad]
+    weights = [c for c, y in zip(cotangents, outs, strict=False) if y.requires_grad]
+    total = sum((y * c).sum() for y, c in zip(smooth, weights, strict=True))
+    first = m.autograd.grad(total, wanted, create_graph=True)
+    found |= {f"gradient {k}": g for k, g in enumerate(first)}
+    graph = [g for g in first if g.requires_grad]
+    if graph:
+        again = sum((g * g).sum() for g in graph)
+        second = m.autograd.grad(again, [*wanted, *weights], allow_unused=True)
+        found |= {f"second gradient {k}": g for k, g in enumerate(second) if g is not None}
+    return found
+
+
+def compare(
+    case: Case,
+    inputs: Sequence[Any],
+    dtype: str = "float64",
+    *,
+    grad: bool = True,
+    tolerance: float | None = None,
+) -> None:
+    """Assert that `case` gives the same in both libraries.
+
+    Args:
+        inputs: arrays; those of floats take part in differentiation.
+        dtype: of the floats.
+        grad: whether gradients and second gradients are compared too.
+    """
+    theirs_dtype, ours_dtype = getattr(torch, dtype), getattr(clgrad, dtype)
+    theirs, ours = [], []
+    for array in inputs:
+        if np.asarray(array).dtype.kind == "f":
+            rounded = torch.tensor(array).to(theirs_dtype)
+            theirs.append(rounded.requires_grad_(grad))
+            exact = clgrad.tensor(rounded.detach().double().numpy())
+            ours.append(exact.to(ours_dtype).requires_grad_(grad))
+        else:
+            theirs.append(torch.tensor(array))
+            ours.append(clgrad.tensor(array))
+    with torch.no_grad():
+        results = case(torch, *theirs)
+    results = results if isinstance(results, tuple) else (results,)
+    rng = np.random.default_rng(99)
+    chosen = [rng.standard_normal(tuple(y.shape)) for y in results]
+    expected = _everything(
+        torch, case, theirs, [torch.tensor(c).to(theirs_dtype).requires_grad_(grad) for c in chosen]
+    )
+    found = _everything(
+        clgrad, case, ours, [clgrad.tensor(c).to(ours_dtype).requires_grad_(grad) for c in chosen]
+    )
+    for what in found.keys() | expected.keys():
+        if what in found and what in expected:
+            assert_close(found[what], expected[what], tolerance or TOLERANCE[dtype], what)
+        else:  # one library found out that it does not depend on this
+            left = found[what].numpy() if what in found else expected[what].numpy()
+            assert not left.any(), what
+
+
+def _error(case: Case, m: Any) -> Exception | None:
+    try:
+        case(m)
+    except Exception as error:
+        return error
+    return None
+
+
+def same_error(case: Case, words: str) -> None:
+    """Assert that both libraries raise an error of one built-in class whose text has `words`."""
+    theirs, ours = _error(case, torch), _error(case, clgrad)
+    builtin = (IndexError, TypeError, ValueError, RuntimeError)
+    kind = next(c for c in builtin if isinstance(theirs, c))
+    assert words in str(theirs), f"torch says {theirs!r}"
+    assert isinstance(ours, kind), f"clgrad says {ours!r}, torch {theirs!r}"
+    assert isinstance(ours, clgrad.ClgradError), f"{ours!r} is no error of clgrad's own"
+    assert words in str(ours), f"clgrad says {ours!r}"

@@ -1,0 +1,173 @@
+"""Convolutions against PyTorch: values, gradients and second gradients of every geometry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+import clgrad
+from tests.device.against_torch import arrays, assert_close, compare, same_error
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even:UserWarning")
+
+
+@pytest.fixture(autouse=True)
+def on_device(device: Any) -> Any:
+    clgrad.set_default_device(device)
+    yield
+    clgrad.set_default_device(None)
+
+
+CASES: list[tuple[str, tuple[int, ...], tuple[int, ...], int, dict[str, Any]]] = [
+    # function, image, weight, size of the bias, settings
+    ("conv2d", (2, 3, 7, 9), (4, 3, 3, 2), 4, {}),
+    ("conv2d", (3, 3, 9, 8), (5, 3, 3, 4), 0, {"stride": 2, "padding": 1}),
+    ("conv2d", (2, 4, 9, 8), (6, 2, 3, 3), 6,
+     {"stride": (2, 1), "padding": (2, 1), "dilation": (1, 2), "groups": 2}),
+    ("conv2d", (2, 4, 7, 9), (8, 1, 3, 3), 8, {"groups": 4, "padding": 1}),
+    ("conv2d", (2, 6, 6, 5), (6, 1, 3, 3), 0, {"groups": 6, "stride": 2, "padding": 1}),
+    ("conv2d", (2, 3, 7, 9), (4, 3, 4, 3), 4, {"padding": "same", "dilation": (1, 3)}),
+    ("conv2d", (2, 3, 7, 9), (4, 3, 1, 1), 4, {"padding": "valid"}),
+    ("conv2d", (3, 7, 9), (4, 3, 3, 2), 4, {"stride": 3, "padding": [1]}),
+    ("conv2d", (1, 2, 5, 5), (2, 2, 5, 5), 2, {"padding": 7}),
+    ("conv2d", (0, 3, 7, 9), (4, 3, 3, 2), 4, {}),
+    ("conv2d", (2, 16, 12, 13), (17, 16, 3, 3), 17, {"padding": 1}),
+    ("conv2d", (2, 5, 20, 19), (18, 5, 5, 5), 18, {"stride": 2}),
+    ("conv1d", (2, 4, 11), (6, 2, 3), 6, {"stride": 2, "padding": 1, "groups": 2}),
+    ("conv1d", (3, 40), (4, 3, 5), 4, {"padding": "same"}),
+    ("conv3d", (2, 3, 5, 6, 7), (4, 3, 3, 2, 3), 4, {"stride": (2, 1, 2), "padding": 1}),
+    ("conv3d", (4, 5, 6, 7), (4, 2, 3, 2, 3), 4,
+     {"groups": 2, "dilation": 2, "padding": (2, 1, 2)}),
+    ("conv_transpose1d", (2, 4, 5), (4, 3, 3), 6,
+     {"stride": 3, "padding": 1, "output_padding": 1, "groups": 2}),
+    ("conv_transpose2d", (2, 4, 5, 6), (4, 3, 3, 2), 3,
+     {"stride": 2, "padding": 1, "output_padding": (1, 0)}),
+    ("conv_transpose2d", (4, 5, 6), (4, 2, 3, 3), 0, {"dilation": (2, 1), "groups": 2}),
+    ("conv_transpose2d", (0, 4, 5, 6), (4, 3, 3, 2), 3, {}),
+    ("conv_transpose3d", (2, 4, 3, 4, 3), (4, 3, 3, 2, 1), 3,
+     {"stride": 2, "dilation": 2, "output_padding": 1}),
+]  # fmt: skip
+
+
+def _name(case: Any) -> str:
+    return f"{case[0]}-{'x'.join(map(str, case[1]))}-{'x'.join(map(str, case[2]))}"
+
+
+def _case(name: str, settings: dict[str, Any]) -> Any:
+    return lambda m, *operands: getattr(m.nn.functional, name)(*operands, **settings)
+
+
+@pytest.mark.parametrize("case", CASES, ids=_name)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_values_gradients_and_second_gradients(device: Any, case: Any, dtype: str) -> None:
+    name, x, w, bias, settings = case
+    compare(_case(name, settings), arrays(x, w, *([(bias,)] if bias else [])), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[10], CASES[17]], ids=_name)
+def test_short_floats_are_summed_in_float32(device: Any, case: Any, dtype: str) -> None:
+    name, x, w, bias, settings = case
+    operands = arrays(x, w, *([(bias,)] if bias else []))
+    ours = [clgrad.tensor(a).to(getattr(clgrad, dtype)) for a in operands]
+    exact = [torch.tensor(t.to(clgrad.float64).numpy()) for t in ours]
+    result = _case(name, settings)(clgrad, *ours)
+    assert result.dtype is getattr(clgrad, dtype)
+    expected = _case(name, settings)(torch, *exact).to(getattr(torch, dtype))
+    assert_close(result, expected, {"float16": 2e-3, "bfloat16": 1.6e-2}[dtype], name)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64"])
+def test_integers(device: Any, dtype: str) -> None:
+    x, w = (np.rint(a * 9).astype(dtype) for a in arrays((2, 4, 7, 9), (4, 2, 3, 2)))
+    compare(_case("conv2d", {"stride": 2, "padding": 1, "groups": 2}), [x, w])
+
+
+def test_operands_of_any_layout(device: Any) -> None:
+    def case(m: Any, x: Any, w: Any, b: Any) -> Any:
+        y = m.conv2d(x.permute(0, 3, 1, 2), w.transpose(0, 1), b[::2], padding=1)
+        return m.conv2d(y[:, :, ::2, 1:], w[:2, :1].expand(2, 2, 3, 3), None, (1, 2))
+
+    compare(case, arrays((2, 8, 9, 4), (4, 2, 3, 3), (4,)))
+
+
+def test_an_expanded_gradient(device: Any) -> None:
+    x, w = arrays((2, 3, 6, 6), (4, 3, 3, 3))
+    compare(lambda m, x, w: m.conv2d(x, w).sum((0, 2, 3)), [x, w])
+    compare(lambda m, x, w: m.conv2d(x[:1, :1].expand(2, 3, 6, 6), w), [x, w])
+
+
+def test_the_gradient_passes_finite_differences(device: Any) -> None:
+    made = [clgrad.tensor(a, requires_grad=True) for a in arrays((1, 2, 5, 4), (2, 1, 3, 2), (2,))]
+
+    def case(x: Any, w: Any, b: Any) -> Any:
+        return clgrad.conv2d(x, w, b, stride=(2, 1), padding=1, groups=2)
+
+    assert clgrad.autograd.gradcheck(case, made)
+    assert clgrad.autograd.gradgradcheck(case, made)
+
+
+def test_padding_reads_nothing_beside_the_image(device: Any) -> None:
+    x = np.zeros((2, 1, 6, 6), "f")
+    x[0, 0, 0, 0], x[1, 0, 5, 5], x[0, 0, 5, 0] = np.inf, np.nan, -np.inf
+    w = np.ones((1, 1, 3, 3), "f")
+    for settings in ({"padding": 1}, {"padding": 2, "stride": 2}, {"padding": 2, "dilation": 2}):
+        compare(_case("conv2d", settings), [x, w], "float32", grad=False)
+
+
+def test_nodes_and_what_they_save(device: Any) -> None:
+    def nodes(m: Any) -> list[Any]:
+        x, w = m.ones(2, 3, 6, 6, requires_grad=True), m.ones(4, 3, 3, 3, requires_grad=True)
+        b = m.ones(4, requires_grad=True)
+        y, z = m.conv2d(x, w, b, padding=1), m.conv_transpose2d(x, w[:3], None)
+        found: list[Any] = [y.grad_fn, z.grad_fn, m.conv2d(x[0], w).grad_fn]
+        even = m.conv2d(x, w[:, :, :2, :2], padding="same").grad_fn
+        found += [even, even.next_functions[0][0]]
+        saved = [tuple(getattr(y.grad_fn, f"_saved_{n}").shape) for n in ("input", "weight")]
+        return [f.name().rstrip("0123456789") for f in found] + saved
+
+    assert nodes(clgrad) == nodes(torch)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_operand_that_was_written_over(device: Any, which: int) -> None:
+    def case(m: Any) -> Any:
+        operands = [m.ones(1, 2, 4, 4, requires_grad=True) * 1, m.ones(2, 2, 3, 3) * 1]
+        y = m.conv2d(*operands)
+        operands[which].add_(1)
+        y.sum().backward()
+
+    same_error(case, "modified by an inplace operation")
+
+
+ERRORS = [
+    (lambda m, r: m.conv2d(r(2, 2, 8, 8), r(4, 3, 3, 3)), "to have 3 channels, but got 2"),
+    (lambda m, r: m.conv2d(r(2, 2, 8, 8), r(1, 1, 3, 3), groups=2), "to be at least 2 at dim"),
+    (lambda m, r: m.conv2d(r(2, 3, 8, 8), r(4, 1, 3, 3), groups=3), "to be divisible by 3 at"),
+    (lambda m, r: m.conv2d(r(2, 3, 8, 8), r(4, 1, 3, 3), groups=0), "non-positive groups"),
+    (lambda m, r: m.conv2d(r(2, 3, 2, 2), r(4, 3, 3, 3)), "can't be greater than actual input"),
+    (lambda m, r: m.conv2d(r(2, 3), r(4, 3, 3, 3)), "Expected 3D (unbatched) or 4D (batched)"),
+    (lambda m, r: m.conv1d(r(2, 3, 4, 4), r(4, 3, 3)), "Expected 2D (unbatched) or 3D (batched)"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3), r(3)), "expected bias to be 1-dim"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3), stride=(1, 1, 1)), "list of 2 values"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3), stride=0), "non-positive stride"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3), padding=-1), "negative padding"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3), dilation=0), "non-positive dilation"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3).double()), "should be the same"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3), padding="same", stride=2), "is not supp"),
+    (lambda m, r: m.conv2d(r(2, 3, 4, 4), r(4, 3, 3, 3), padding="other"), "Invalid padding"),
+    (lambda m, r: m.conv_transpose2d(r(2, 2, 8, 8), r(3, 4, 3, 3)), "transposed=1, weight of size"),
+    (lambda m, r: m.conv_transpose2d(r(2, 3, 8, 8), r(3, 4, 3, 3), output_padding=1), "must be sm"),
+    (lambda m, r: m.conv_transpose2d(r(2, 3, 8, 8), r(3, 4, 3, 3), r(3)), "expected bias to be"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "words"), ERRORS, ids=[words for _, words in ERRORS])
+def test_errors(device: Any, case: Any, words: str) -> None:
+    same_error(lambda m: case(m, m.ones), words)

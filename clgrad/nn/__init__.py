@@ -5,17 +5,9 @@ On the floor below `models`; the same names, defaults and state dictionaries as 
 
 from __future__ import annotations
 
-from clgrad.nn import functional, init, utils
-from clgrad.nn.activation import LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
-from clgrad.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
-from clgrad.nn.linear import Flatten, Identity, Linear, Unflatten
-from clgrad.nn.loss import CrossEntropyLoss, MSELoss
-from clgrad.nn.module import Module
-from clgrad.nn.parameter import Parameter
+from clgrad.nn import functional, init, modules, parameter, utils
+from clgrad.nn.modules import *  # noqa: F403  # the list of layers is in one place
+from clgrad.nn.parameter import Buffer, Parameter
 
-__all__ = [
-    "CrossEntropyLoss", "Flatten", "Identity", "Linear", "LogSoftmax", "MSELoss", "Module",
-    "ModuleDict", "ModuleList", "Parameter", "ParameterList", "ReLU", "Sequential", "SiLU",
-    "Sigmoid", "Softmax", "Tanh", "Unflatten", "functional", "init",
-    "utils",
-]  # fmt: skip
+__all__ = ["Buffer", "Parameter", "functional", "init", "modules", "parameter", "utils"]
+__all__ += modules.__all__

@@ -1,4 +1,4 @@
-"""`Parameter`: the tensor that a module owns and an optimizer changes."""
+"""`Parameter`: the tensor that a module owns and an optimizer changes; `Buffer`: one it keeps."""
 
 from __future__ import annotations
 
@@ -35,3 +35,31 @@ class Parameter(Tensor):
                 "Hint: clgrad.tensor(...) makes one."
             )
         return Tensor._make_subclass(cls, data, requires_grad)
+
+
+class Buffer(Tensor):
+    """A tensor that is entered in the buffers of the module that it is assigned to.
+
+    Args:
+        data: any shape; an empty tensor if None.
+        persistent: whether the module's `state_dict` holds it.
+
+    Raises:
+        ClgradTypeError: `data` is no tensor.
+    """
+
+    __slots__ = ()
+
+    persistent: bool
+
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
+        if data is None:
+            data = empty(0)
+        if not isinstance(data, Tensor):
+            raise ClgradTypeError(
+                f"Buffer: got {type(data).__name__}. Expected a tensor. "
+                "Hint: clgrad.tensor(...) makes one."
+            )
+        made = Tensor._make_subclass(cls, data, data.requires_grad)
+        made.persistent = persistent
+        return made

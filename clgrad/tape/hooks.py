@@ -11,27 +11,44 @@ from typing import Any
 _ids = itertools.count()
 
 
-class Table(dict[int, Callable[..., Any]]):
+class Table(dict[int, Any]):
     """Hooks in the order in which they were registered; weakly referenced by their handles."""
 
     __slots__ = ("__weakref__",)
 
+    def prepend(self, handle: RemovableHandle) -> None:
+        """Put the hook of `handle` before all others."""
+        others = [(k, v) for k, v in self.items() if k != handle.id]
+        for key, _ in others:
+            del self[key]
+        self.update(others)
+
 
 class RemovableHandle:
-    """Removes a hook: by `remove()`, or at the end of a `with` block."""
+    """Removes a hook: by `remove()`, or at the end of a `with` block.
 
-    __slots__ = ("_table", "id")
+    Args:
+        table: where the hook is entered.
+        hook: what is entered.
+        flags: tables that say something of the hook and forget it with the hook.
+    """
 
-    def __init__(self, table: Table, hook: Callable[..., Any]) -> None:
+    __slots__ = ("_flags", "_table", "id")
+
+    def __init__(self, table: Table, hook: Callable[..., Any], *flags: Table) -> None:
         self.id = next(_ids)
         self._table = weakref.ref(table)
+        self._flags = tuple([weakref.ref(flag) for flag in flags])
         table[self.id] = hook
+        for flag in flags:
+            flag[self.id] = True
 
     def remove(self) -> None:
         """Remove the hook; a second call does nothing."""
-        table = self._table()
-        if table is not None:
-            table.pop(self.id, None)
+        for reference in (self._table, *self._flags):
+            table = reference()
+            if table is not None:
+                table.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:  # noqa: PYI034  # Self needs Python 3.11
         return self

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 import torch
 from twin import Case, same
+from twin_net import data, fill, net
 
 import clgrad
 from clgrad.errors import StateDictError
@@ -27,32 +28,6 @@ def case(words: str = "") -> Any:
         return program
 
     return enter
-
-
-def fill(m: Any, module: Any) -> Any:
-    """Give every parameter the same values in both libraries."""
-    rng = np.random.default_rng(3)
-    values = {
-        name: m.tensor(rng.standard_normal(tuple(p.shape)).astype(np.float32))
-        for name, p in module.state_dict().items()
-    }
-    module.load_state_dict(values)
-    return module
-
-
-def net(m: Any) -> Any:
-    nn = m.nn
-    return fill(
-        m,
-        nn.Sequential(
-            nn.Flatten(), nn.Linear(6, 4), nn.ReLU(),
-            nn.Sequential(nn.Linear(4, 3, bias=False), nn.Tanh()),
-        ),
-    )  # fmt: skip
-
-
-def data(m: Any, *shape: int) -> Any:
-    return m.tensor(np.random.default_rng(7).standard_normal(shape).astype(np.float32))
 
 
 def owner(m: Any) -> Any:
@@ -143,28 +118,63 @@ def number_in_place_of_a_buffer(m: Any) -> Any:
     return None
 
 
+@case("takes 1 positional argument but 2 were given")
+def modules_take_no_arguments(m: Any) -> Any:
+    return m.nn.Module(1)
+
+
+@case("got an unexpected keyword argument 'a'")
+def modules_take_no_keyword_arguments(m: Any) -> Any:
+    return m.nn.ReLU(a=1)
+
+
+@case("Cannot assign non-leaf Tensor to parameter")
+def parameters_are_leaves(m: Any) -> Any:
+    x = m.nn.Parameter(m.ones(1))
+    with m.no_grad():
+        x.requires_grad_(False)
+    x.mul_(m.ones(1, requires_grad=True))
+    m.nn.Module().register_parameter("a", x)
+
+
 @case()
-def containers_behave_like_lists(m: Any) -> Any:
-    nn = m.nn
-    x = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 3))
-    x.append(nn.Tanh())
-    del x[1]
-    x[0] = nn.Identity()
-    last = nn.ModuleList([nn.Linear(1, k + 1) for k in range(4)])
-    last.insert(1, nn.ReLU())
-    last.extend([nn.Sigmoid()])
-    popped = last.pop(-1)
-    return [
-        repr(x), len(x), repr(x[-1]), repr(x[1:]), repr(last), repr(last[1:3]), repr(popped),
-        list(nn.ModuleDict({"a": nn.ReLU(), "b": nn.Linear(1, 1)}).state_dict()),
-        [tuple(p.shape) for p in nn.ParameterList([m.ones(2), m.ones(3, 1)])],
-        list(nn.ParameterList([m.ones(2), m.ones(3)]).state_dict()),
-    ]  # fmt: skip
+def buffers_by_assignment(m: Any) -> Any:
+    x = m.nn.Module()
+    x.a = m.nn.Buffer(m.ones(2))
+    x.b = m.nn.Buffer(m.ones(1), persistent=False)
+    x.b = m.zeros(1)
+    x.a = None
+    return [list(x.state_dict()), [n for n, _ in x.named_buffers()], x.b]
 
 
-@case("out of range")
-def index_beyond_a_container(m: Any) -> Any:
-    return m.nn.Sequential(m.nn.ReLU())[1]
+@case()
+def submodules_are_set_by_dotted_name(m: Any) -> Any:
+    x = net(m)
+    x.set_submodule("3.0", m.nn.Identity())
+    x.set_submodule("3.new", m.nn.ReLU())
+    return repr(x)
+
+
+@case("Cannot set the submodule without a target name")
+def submodules_need_a_name(m: Any) -> Any:
+    return net(m).set_submodule("", m.nn.ReLU())
+
+
+@case()
+def arguments_go_on_to_the_next_class(m: Any) -> Any:
+    class Other:
+        def __init__(self, *, value: int) -> None:
+            self.value = value
+
+    class Both(m.nn.Module, Other):
+        call_super_init = True
+
+    return Both(value=3).value
+
+
+@case()
+def metadata_names_every_module(m: Any) -> Any:
+    return [sorted(net(m).state_dict()._metadata), list(net(m).state_dict(prefix="p.")._metadata)]
 
 
 # ---- modes and gradients -------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from clgrad.creation import empty
 from clgrad.nn import functional, init
-from clgrad.nn.module import Module
+from clgrad.nn.modules.module import Module
 from clgrad.nn.parameter import Parameter
 from clgrad.tensor import Tensor
 

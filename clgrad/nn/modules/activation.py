@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clgrad.nn import functional
-from clgrad.nn.module import Module
+from clgrad.nn.modules.module import Module
 from clgrad.tensor import Tensor
 
 

@@ -6,7 +6,23 @@ parameter.
 
 from __future__ import annotations
 
+from clgrad.optim.adadelta import Adadelta
+from clgrad.optim.adagrad import Adagrad
+from clgrad.optim.adam import Adam, AdamW
+from clgrad.optim.adamax import Adamax
+from clgrad.optim.asgd import ASGD
+from clgrad.optim.hooked import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from clgrad.optim.nadam import NAdam
 from clgrad.optim.optimizer import Optimizer
+from clgrad.optim.radam import RAdam
+from clgrad.optim.rmsprop import RMSprop
+from clgrad.optim.rprop import Rprop
 from clgrad.optim.sgd import SGD
 
-__all__ = ["SGD", "Optimizer"]
+__all__ = [
+    "ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam",
+    "RMSprop", "Rprop", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook",
+]  # fmt: skip

@@ -7,25 +7,37 @@ numbers, which reach the kernels as arguments: changing them compiles nothing.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 from clgrad import dispatch
 from clgrad.autograd.clearing import clear_grads
+from clgrad.creation import tensor
 from clgrad.errors import ClgradTypeError, ClgradValueError
-from clgrad.tape.grad_mode import enable_grad, no_grad
+from clgrad.optim.hooked import (
+    Hooked,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+    stepping,
+)
+from clgrad.tape.grad_mode import enable_grad, set_grad_enabled
 from clgrad.tensor import Tensor
 
 Closure = Callable[[], Any]
 Group = dict[str, Any]
 
+required: Any = object()
+"""Default of a setting that every group must bring."""
 
-class Optimizer:
-    """Base of optimizers; a subclass defines `_update(group)`.
+
+class Optimizer(Hooked):
+    """Base of optimizers; a subclass defines `_update(group)`, or `step` altogether.
 
     Args:
-        params: parameters, or groups `{"params": [...], "lr": ...}` with settings of their own.
+        params: parameters, pairs of names and parameters, or groups
+            `{"params": [...], "lr": ...}` with settings of their own.
         defaults: settings of groups that do not say otherwise.
 
     Attributes:
@@ -34,10 +46,15 @@ class Optimizer:
 
     Raises:
         ClgradTypeError: something that is no tensor.
-        ClgradValueError: no parameters, one that occurs twice or is no leaf.
+        ClgradValueError: no parameters, one that is in two groups or is no leaf.
     """
 
+    _counters: ClassVar[tuple[str, ...]] = ()
+    """State that is a Python number, so that it reaches kernels as an argument; in a state dict it
+    is a tensor of shape (), as PyTorch's."""
+
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        super().__init__()
         if isinstance(params, Tensor | Mapping):
             raise ClgradTypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, "
@@ -64,29 +81,38 @@ class Optimizer:
                 f"param_group must be a dict, but got {type(param_group).__name__}"
             )
         group = dict(param_group)
-        given = group["params"]
-        if isinstance(given, set):
-            raise ClgradTypeError(
-                "optimizer parameters need to be organized in ordered collections, but the "
-                "ordering of tensors in sets will change between runs. Hint: use a list."
-            )
-        params = [given] if isinstance(given, Tensor) else list(given)
+        params = _take_names(group)
         for param in params:
             if not isinstance(param, Tensor):
                 raise ClgradTypeError(
                     f"optimizer can only optimize Tensors, but one of the params is "
                     f"{type(param).__name__}."
                 )
-            if not (param.is_leaf or param.retains_grad):
+            if not (param.is_leaf or param.retains_grad or self.defaults.get("differentiable")):
                 raise ClgradValueError(
                     "can't optimize a non-leaf Tensor. Hint: detach() it and set requires_grad."
                 )
-        known = {p for g in self.param_groups for p in g["params"]}
-        if len({*params}) != len(params) or not known.isdisjoint(params):
-            raise ClgradValueError("some parameters appear in more than one place, or twice in one")
-        group["params"] = params
         for name, value in self.defaults.items():
-            group.setdefault(name, value)
+            if group.setdefault(name, value) is required:
+                raise ClgradValueError(
+                    "parameter group didn't specify a value of required optimization parameter "
+                    f"{name}"
+                )
+        if len({*params}) != len(params):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters: each is changed "
+                "as often as it is listed.",
+                stacklevel=3,
+            )
+        known = {p for g in self.param_groups for p in g["params"]}
+        if not known.isdisjoint(params):
+            raise ClgradValueError("some parameters appear in more than one parameter group")
+        named = "param_names" in group
+        if any(("param_names" in g) != named for g in self.param_groups):
+            raise ClgradValueError(
+                "all optimizer param groups should be with/without names. cannot add param group "
+                f"{'with' if named else 'without'} names to the optimizer"
+            )
         self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -94,6 +120,7 @@ class Optimizer:
         for group in self.param_groups:
             clear_grads(group["params"], set_to_none)
 
+    @stepping
     def step(self, closure: Closure | None = None) -> Any:
         """Change every parameter that has a gradient.
 
@@ -109,7 +136,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
+        with set_grad_enabled(bool(self.defaults.get("differentiable"))):
             for group in self.param_groups:
                 self._update(group)
         dispatch.backend.flush()
@@ -119,20 +146,43 @@ class Optimizer:
         """Change the parameters of one group; called without recording."""
         raise NotImplementedError(f"{type(self).__name__} defines no _update(group).")
 
+    def _each(self, group: Group) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each parameter that has a gradient, and that: negated where uphill is wanted."""
+        down = group.get("maximize")
+        for param in group["params"]:
+            grad = param.grad
+            if grad is not None:
+                yield param, -grad if down else grad
+
     # ---- saving and loading ---------------------------------------------------------------------
 
     def state_dict(self) -> Group:
-        """Return settings and state, parameters being numbered in the order of their groups."""
+        """Return settings and state, parameters being numbered in the order of their groups.
+
+        Tensors are the optimizer's own, not copies.
+        """
+        for hook in list(self._state_pre_hooks.values()):
+            hook(self)
         numbers: dict[Any, int] = {}
         groups = []
         for group in self.param_groups:
             for param in group["params"]:
-                numbers[param] = len(numbers)
+                numbers.setdefault(param, len(numbers))
             packed = {k: v for k, v in group.items() if k != "params"}
             packed["params"] = [numbers[p] for p in group["params"]]
             groups.append(packed)
-        state = {numbers.get(p, p): dict(values) for p, values in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        state = {
+            numbers.get(p, p): {k: self._saved(k, v) for k, v in values.items()}
+            for p, values in self.state.items()
+        }
+        made: Group = {"state": state, "param_groups": groups}
+        for hook in list(self._state_post_hooks.values()):
+            changed = hook(self, made)
+            made = made if changed is None else changed
+        return made
+
+    def _saved(self, name: str, value: Any) -> Any:
+        return tensor(value) if name in self._counters and isinstance(value, float) else value
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over settings and state; tensors are copied to their parameter's device and dtype.
@@ -143,6 +193,10 @@ class Optimizer:
         Raises:
             ClgradValueError: groups or their sizes differ.
         """
+        state_dict = dict(state_dict)
+        for hook in list(self._load_pre_hooks.values()):
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
         groups, saved = self.param_groups, state_dict["param_groups"]
         if len(groups) != len(saved):
             raise ClgradValueError(
@@ -167,13 +221,36 @@ class Optimizer:
             if param is None:
                 state[number] = copy.deepcopy(values)
             else:
-                state[param] = {k: _taken(k, v, param) for k, v in values.items()}
+                state[param] = {k: self._taken(k, v, param) for k, v in values.items()}
         for mine, theirs in zip(groups, saved, strict=True):
-            own = mine["params"]
+            kept = {k: mine[k] for k in ("params", "param_names") if k in mine}
             mine.clear()
             mine.update({k: copy.deepcopy(v) for k, v in theirs.items() if k != "params"})
-            mine["params"] = own
+            mine.update({k: v for k, v in kept.items() if k not in mine})
         self.state = state
+        for hook in list(self._load_post_hooks.values()):
+            hook(self)
+
+    def _taken(self, name: str, value: Any, param: Tensor) -> Any:
+        """Return a copy of an entry of saved state that suits its parameter."""
+        if name in self._counters and (not isinstance(value, Tensor) or value.numel() == 1):
+            return float(value)
+        if isinstance(value, Tensor):
+            made = value.detach().clone()
+            dtype = param.dtype if param.is_floating_point() else made.dtype
+            return made.to(device=param.device, dtype=dtype)
+        if isinstance(value, Mapping):
+            return {k: self._taken(k, v, param) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)([self._taken("", v, param) for v in value])
+        return copy.deepcopy(value)
+
+    def __getstate__(self) -> Group:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: Group) -> None:
+        Hooked.__init__(self)
+        self.__dict__.update(state)
 
     def __repr__(self) -> str:
         lines = []
@@ -183,11 +260,28 @@ class Optimizer:
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
 
 
-def _taken(name: str, value: Any, param: Tensor) -> Any:
-    """Return a copy of a state entry that suits its parameter; counters keep their dtype."""
-    if not isinstance(value, Tensor):
-        return copy.deepcopy(value)
-    made = value.detach().clone()
-    if name == "step" or not param.is_floating_point():
-        return made
-    return made.to(device=param.device, dtype=param.dtype)
+def _take_names(group: Group) -> list[Any]:
+    """Make a list of a group's parameters; names, where all have one, become `param_names`."""
+    given = group["params"]
+    if isinstance(given, set):
+        raise ClgradTypeError(
+            "optimizer parameters need to be organized in ordered collections, but the "
+            "ordering of tensors in sets will change between runs. Please use a list instead."
+        )
+    listed = [given] if isinstance(given, Tensor) else list(given)
+    names = [item[0] for item in listed if isinstance(item, tuple)]
+    if names and len(names) != len(listed):
+        raise ClgradValueError(
+            "all optimizer params should be with/without names. Some param names are missing"
+        )
+    params = [item[1] for item in listed] if names else listed
+    if names:
+        group["param_names"] = names
+    group["params"] = params
+    return params
+
+
+__all__ = [
+    "Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook",
+    "required",
+]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 from clgrad.errors import ClgradValueError
 from clgrad.optim.optimizer import Group, Optimizer
+from clgrad.optim.settings import Number, check_least, check_rate, rate
 from clgrad.tensor import Tensor
 
 
@@ -25,6 +26,8 @@ class SGD(Optimizer):
         weight_decay: factor of the parameter that is added to its gradient.
         nesterov: look ahead; needs momentum and no dampening.
         maximize: follow the gradient upwards.
+        differentiable: let gradients flow through the step.
+        foreach, fused: kept in the groups for PyTorch's sake; they change nothing.
 
     Raises:
         ClgradValueError: a negative setting, or Nesterov's form without momentum.
@@ -33,31 +36,27 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0, dampening: float = 0,
-        weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,
+        self, params: Iterable[Any], lr: Number = 1e-3, momentum: float = 0, dampening: float = 0,
+        weight_decay: Number = 0, nesterov: bool = False, *, maximize: bool = False,
+        foreach: bool | None = None, differentiable: bool = False, fused: bool | None = None,
     ) -> None:  # fmt: skip
-        for name, value in (("learning rate", lr), ("momentum value", momentum),
-                            ("weight_decay value", weight_decay)):  # fmt: skip
-            if value < 0.0:
-                raise ClgradValueError(f"Invalid {name}: {value}. Expected 0 or more.")
+        check_rate(lr)
+        check_least("momentum value", momentum)
+        check_least("weight_decay value", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ClgradValueError("Nesterov momentum requires a momentum and zero dampening")
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-            "nesterov": nesterov, "maximize": maximize,
+            "nesterov": nesterov, "maximize": maximize, "foreach": foreach,
+            "differentiable": differentiable, "fused": fused,
         }  # fmt: skip
         super().__init__(params, defaults)
 
     def _update(self, group: Group) -> None:
-        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+        lr, momentum, decay = rate(group["lr"]), group["momentum"], rate(group["weight_decay"])
         keep = 1 - group["dampening"]
-        for param in group["params"]:
-            grad: Any = param.grad
-            if grad is None:
-                continue
-            if group["maximize"]:
-                grad = -grad
-            if decay:
+        for param, grad in self._each(group):
+            if isinstance(decay, Tensor) or decay != 0:
                 grad = grad + param * decay
             if momentum:
                 state = self.state[param]

@@ -1,0 +1,78 @@
+"""Optimizers on devices: one kernel per parameter, in place, and nothing compiled by a schedule."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+import clgrad
+from clgrad.creation import current
+from clgrad.graph import recorder, watch
+from clgrad.runtime.profile import counters
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "Adam": {"weight_decay": 0.01, "amsgrad": True},
+    "AdamW": {},
+    "NAdam": {},
+    "RAdam": {},
+    "RMSprop": {"centered": True, "momentum": 0.5},
+    "Adagrad": {"lr_decay": 0.1},
+    "Adadelta": {},
+    "Adamax": {},
+    "ASGD": {"t0": 5},
+    "Rprop": {},
+}
+
+
+@pytest.fixture(autouse=True)
+def _device(device: Any) -> Iterator[None]:
+    former, current.device = current.device, device
+    yield
+    recorder.flush()
+    current.device = former
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_twenty_steps_of_a_schedule(name: str) -> None:
+    start = np.random.default_rng(5).normal(size=(16, 16)).astype("float32")
+    ends, built, counts = [], [], []
+    for m in (clgrad, torch):
+        param = m.tensor(start, requires_grad=True)
+        optimizer = getattr(m.optim, name)([param], lr=0.05, **SETTINGS[name])
+        for k in range(20):
+            optimizer.zero_grad()
+            ((param.tanh() - 0.3) ** 2).sum().backward()
+            optimizer.param_groups[0]["lr"] = 0.05 / (1 + k)
+            recorder.flush()
+            watch.reset()
+            optimizer.step()
+            if m is clgrad:
+                counts.append(watch.reset())
+                built.append(counters.kernels_built + counters.disk_hits)
+        ends.append(param.detach().numpy())
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-4, atol=1e-5)
+    assert [c.launches for c in counts[2:]] == [1] * 18
+    assert {c.copies for c in counts[2:]} == {0}
+    states = sum(isinstance(v, clgrad.Tensor) for v in _state_of(name))
+    written = states if name == "ASGD" else states + 1  # its average is a copy at first
+    assert min(c.donations for c in counts[2:]) >= written
+    changes = [b - a for a, b in itertools.pairwise(built[1:])]
+    # RAdam adapts its steps from the sixth on, ASGD averages: another formula from then on
+    assert sum(bool(c) for c in changes) == (name in ("RAdam", "ASGD"))
+
+
+def _state_of(name: str) -> list[Any]:
+    param = clgrad.ones(2, requires_grad=True)
+    param.grad = clgrad.ones(2)
+    optimizer = getattr(clgrad.optim, name)([param], lr=0.1, **SETTINGS[name])
+    optimizer.step()
+    return list(optimizer.state[param].values())

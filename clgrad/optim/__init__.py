@@ -6,6 +6,7 @@ parameter.
 
 from __future__ import annotations
 
+from clgrad.optim import lr_scheduler
 from clgrad.optim.adadelta import Adadelta
 from clgrad.optim.adagrad import Adagrad
 from clgrad.optim.adam import Adam, AdamW
@@ -24,5 +25,6 @@ from clgrad.optim.sgd import SGD
 
 __all__ = [
     "ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam",
-    "RMSprop", "Rprop", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook",
+    "RMSprop", "Rprop", "lr_scheduler", "register_optimizer_step_post_hook",
+    "register_optimizer_step_pre_hook",
 ]  # fmt: skip

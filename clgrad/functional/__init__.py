@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from clgrad.functional import convolution, joining, products, shaping
+from clgrad.functional import convolution, joining, pooling, products, shaping
 
-FAMILIES: tuple[ModuleType, ...] = (convolution, joining, products, shaping)
+FAMILIES: tuple[ModuleType, ...] = (convolution, joining, pooling, products, shaping)
 """The modules whose functions users see."""

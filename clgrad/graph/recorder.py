@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from clgrad.graph.fusion import Entry
 from clgrad.graph.position import Position, caller
 from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, SAVED, LeafInfo, Plan, make_plan
+from clgrad.graph.segment import Number, Segment, segment_of
 from clgrad.graph.storage import Value
 from clgrad.ops.signature import Signature
 from clgrad.traits import DeviceTraits, check_dtype
@@ -29,6 +31,8 @@ SOFT_LIMIT = 256
 """Entries after which the tape is cut at the next op that is not pointwise. Such a cut depends on
 the program, not on a count, so that a steady loop comes to the same plans every time."""
 HARD_LIMIT = 1024
+CAPTURE_LIMIT = 8192
+"""Entries after which even work that is taken down is flushed, and not taken down."""
 PLANS = 4096
 """Plans kept per device."""
 
@@ -52,7 +56,7 @@ class Batch:
         self.recorder = recorder
         self.entries: list[tuple[Signature, tuple[int, ...], int | None]] = []
         self.scalars: list[tuple[Any, ...]] = []
-        self.outs: list[weakref.ref[Value]] = []
+        self.outs: list[Callable[[], Value | None]] = []
         self.leaves: list[Any] = []
         self.leaf_handles: list[weakref.ref[Value]] = []
         self.places: dict[int, Position | None] = {}
@@ -67,6 +71,7 @@ class Recorder:
         self.batch = Batch(self)
         self.traits: DeviceTraits | None = None
         self.plans: dict[Any, Plan] = {}
+        self.capturing = 0
 
     # ---- recording ----------------------------------------------------------------------------
 
@@ -104,6 +109,39 @@ class Recorder:
                     return out
             # outside the lock: it may wait for the tape of another thread
             self._prepare(v)
+
+    def ref_of(self, value: Value) -> int:
+        """Return the ref of a value on the present tape; it becomes a leaf if it is none yet."""
+        while True:
+            with self.lock:
+                batch = self.batch
+                if value.tape is batch:
+                    return value.index
+                if value.buffer is not None:
+                    return self._leaf(batch, value)
+            self._prepare(value)
+
+    def splice(
+        self, segment: Segment, values: Sequence[Value], numbers: Sequence[Any]
+    ) -> list[Value]:
+        """Record a segment on other operands; return the handles of its outputs."""
+        with self.lock:
+            while True:
+                batch = self.batch
+                refs = tuple([self.ref_of(v) for v in values])
+                if batch is self.batch:  # else a value of another tape had to be computed
+                    break
+            base = len(batch.entries)
+            batch.entries += segment.place(base, refs)
+            batch.scalars += segment.numbers(numbers) if segment.varying else segment.scalars
+            batch.outs += [_nobody] * len(segment.entries)
+            results = []
+            for e in segment.outputs:
+                meta = segment.entries[e][0].meta
+                value = Value(meta.numel, meta.dtype, meta.device, batch, base + e)
+                batch.outs[base + e] = _ref(value)
+                results.append(value)
+            return results
 
     def _leaf(self, batch: Batch, value: Value) -> int:
         """Enter a value that is in memory as a leaf of the batch; return its ref."""
@@ -284,7 +322,7 @@ class Recorder:
             self.batch = Batch(self)
 
 
-def _snapshot(outs: list[weakref.ref[Value]]) -> tuple[list[Value | None], list[int]]:
+def _snapshot(outs: Sequence[Callable[[], Value | None]]) -> tuple[list[Value | None], list[int]]:
     """Return the results that are alive, held strongly from now on, and who needs each."""
     # run op by op, a result has no storage yet when it is flushed, and is no recipe
     saved = HELD if config.get().eager else SAVED
@@ -310,6 +348,10 @@ _local = threading.local()
 _ref = weakref.ref
 _holds = threading.Lock()
 """Guards `Buffer.holds`: tapes of several threads may read one buffer."""
+
+
+def _nobody() -> None:
+    """Stand for the weak reference to a result that nobody asked for."""
 
 
 def _recorder(device: Any) -> Recorder:
@@ -355,6 +397,55 @@ def record(sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...]) 
     return value
 
 
+class Capture:
+    """What a stretch of work records on one device, to be made a segment of.
+
+    While it is open the tape is cut only when it gets very long.
+    """
+
+    def __init__(self, device: Any) -> None:
+        self.recorder = _recorder(device)
+        self.batch = self.recorder.batch
+        self.start = len(self.batch.entries)
+        self.recorder.capturing += 1
+
+    def close(self) -> None:
+        """End it."""
+        self.recorder.capturing -= 1
+
+    def length(self) -> int:
+        """Return the number of entries on the tape so far."""
+        return len(self.batch.entries)
+
+    def segment(
+        self, values: Sequence[Value], varying: Mapping[int, Sequence[Number]],
+        outputs: Sequence[Value],
+    ) -> Segment | None:  # fmt: skip
+        """Return what was recorded; None where it was cut, or reads more than these values."""
+        batch = self.batch
+        if self.recorder.batch is not batch:
+            return None
+        operands = {v.index: k for k, v in enumerate(values) if v.tape is batch}
+        if any(v.tape is not batch or v.index < self.start for v in outputs):
+            return None
+        return segment_of(
+            batch.entries, batch.scalars, self.start, operands, varying,
+            [v.index for v in outputs],
+        )  # fmt: skip
+
+
+def splice(
+    device: Any, segment: Segment, values: Sequence[Value], numbers: Sequence[Any]
+) -> list[Value]:
+    """Record a segment on other operands and numbers; return the handles of its outputs."""
+    return _recorder(device).splice(segment, values, numbers)
+
+
+def watched() -> bool:
+    """Whether somebody wants to see every op as it is recorded."""
+    return watch.active or config.get().eager
+
+
 def write(
     sig: Signature, base: Value, values: tuple[Value, ...], scalars: tuple[Any, ...]
 ) -> Value:
@@ -371,6 +462,8 @@ def write(
 
 
 def _maybe_flush(recorder: Recorder, sig: Signature, index: int) -> None:
+    if recorder.capturing and index < CAPTURE_LIMIT:
+        return
     if sig.kind != "map" or index >= HARD_LIMIT or config.get().eager:
         recorder.flush()
 

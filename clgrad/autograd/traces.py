@@ -97,6 +97,8 @@ class _Walk:
             if not isinstance(node, OpNode) or node.saved is None:
                 return None
             parts += (node.rule, first - node.seq)
+            if node.metas is not node.plan.metas:
+                parts.append(node.metas)
             for one in node.saved:
                 pin, counter = one.pin, one.counter
                 if pin is None or (counter is not None and counter.version != one.version):
@@ -223,7 +225,7 @@ class _Observed(Task):
 
 def _take_down(roots: list[Root], keep_graph: bool, walk: _Walk) -> None:
     device = roots[0][0].metas[0].device
-    capture = dispatch.backend.Capture(device)
+    capture = dispatch.backend.Capture(device, walk.values)
     task = _Observed(keep_graph, capture, walk)
     first, count = {}, 0
     for node in walk.nodes:
@@ -268,4 +270,4 @@ def _trace(task: _Observed, capture: Any, walk: _Walk) -> _Trace:
     one_device = all(m.device is capture.recorder.device for n in walk.nodes for m in n.metas)
     if task.varying is None or not one_device:
         return _Trace(None, ())
-    return _Trace(capture.segment(walk.values, task.varying, list(outputs)), deliveries)
+    return _Trace(capture.segment(task.varying, list(outputs)), deliveries)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from clgrad.graph.fusion import Entry
 from clgrad.graph.position import Position, caller
 from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, SAVED, LeafInfo, Plan, make_plan
-from clgrad.graph.segment import Number, Segment, segment_of
+from clgrad.graph.segment import Number, Segment, TapeEntry, segment_of
 from clgrad.graph.storage import Value
 from clgrad.ops.signature import Signature
 from clgrad.traits import DeviceTraits, check_dtype
@@ -41,22 +41,26 @@ class Batch:
     """What was recorded since the last flush.
 
     Attributes:
-        entries: (signature, operand refs, ref of the old value of a write or None); the tuple of
-            them is the identity of the tape.
-        scalars: the numbers of each entry. `outs`: weak handles of the results.
+        entries: (signature, operand refs, ref of the old value of a write or None).
+        key: what identifies the entries: themselves, and in place of those of a segment that and
+            where it was placed.
+        scalars: the numbers of each entry.
+        outs: weak handles of the results, in order, but for those that nobody can ask for.
         leaves, leaf_handles: buffers that are read, and the weak handles of their values.
         places: where in the program the entries were recorded that may report errors.
     """
 
     __slots__ = (
-        "__weakref__", "entries", "leaf_handles", "leaves", "outs", "places", "recorder", "scalars",
+        "__weakref__", "entries", "key", "leaf_handles", "leaves", "outs", "places", "recorder",
+        "scalars",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.entries: list[tuple[Signature, tuple[int, ...], int | None]] = []
+        self.entries: list[TapeEntry] = []
+        self.key: list[Any] = []
         self.scalars: list[tuple[Any, ...]] = []
-        self.outs: list[Callable[[], Value | None]] = []
+        self.outs: list[weakref.ref[Value]] = []
         self.leaves: list[Any] = []
         self.leaf_handles: list[weakref.ref[Value]] = []
         self.places: dict[int, Position | None] = {}
@@ -76,8 +80,9 @@ class Recorder:
     # ---- recording ----------------------------------------------------------------------------
 
     def add(
-        self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...], based: bool
-    ) -> Value:
+        self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...],
+        based: bool = False,
+    ) -> Value:  # fmt: skip
         """Append an entry and return the handle of its pending result; the hot path.
 
         If `based`, the last of `values` is the old value of a write.
@@ -94,12 +99,13 @@ class Recorder:
                     else:
                         break
                 else:
-                    old: int | None = None
+                    entries = batch.entries
                     meta = sig.meta
-                    out = Value(meta.numel, meta.dtype, meta.device, batch, len(batch.entries))
-                    if based:
-                        old = refs.pop()
-                    batch.entries.append((sig, tuple(refs), old))
+                    out = Value(meta.numel, meta.dtype, meta.device, batch, len(entries))
+                    old = refs.pop() if based else None
+                    entry = (sig, tuple(refs), old)
+                    entries.append(entry)
+                    batch.key.append(entry)
                     batch.scalars.append(scalars)
                     batch.outs.append(_ref(out))
                     if sig.flagged:
@@ -134,12 +140,12 @@ class Recorder:
             base = len(batch.entries)
             batch.entries += segment.place(base, refs)
             batch.scalars += segment.numbers(numbers) if segment.varying else segment.scalars
-            batch.outs += [_nobody] * len(segment.entries)
+            batch.key.append((segment, base, refs))
             results = []
             for e in segment.outputs:
                 meta = segment.entries[e][0].meta
                 value = Value(meta.numel, meta.dtype, meta.device, batch, base + e)
-                batch.outs[base + e] = _ref(value)
+                batch.outs.append(_ref(value))
                 results.append(value)
             return results
 
@@ -173,7 +179,7 @@ class Recorder:
             batch = pending.tape
             if batch is self.batch:
                 item.tape, item.index = batch, pending.index
-                batch.outs[pending.index] = _ref(item)
+                batch.outs[-1] = _ref(item)
                 return
         item.buffer = realize(pending)  # another thread flushed in between
 
@@ -207,11 +213,11 @@ class Recorder:
             if traits is not self.traits:
                 self.traits = traits
                 self.plans = _plans.setdefault((self.device, traits), {})
-            key = (tuple(batch.entries), tuple(live), infos)
+            key = (tuple(batch.key), tuple(live), infos)
             plan = self.plans.get(key)
             try:
                 if plan is None:
-                    plan = self._plan(batch, live, infos)
+                    plan = self._plan(batch, values, live, infos)
                     if len(self.plans) >= PLANS:
                         self.plans.clear()
                     self.plans[key] = plan
@@ -233,7 +239,14 @@ class Recorder:
                     value.error = error
         self._release(batch)
 
-    def _plan(self, batch: Batch, live: list[int], infos: tuple[Any, ...]) -> Plan:
+    def _plan(
+        self, batch: Batch, values: Sequence[Value | None], live: Sequence[int],
+        infos: tuple[Any, ...],
+    ) -> Plan:  # fmt: skip
+        needed = [DEAD] * len(batch.entries)
+        for value, state in zip(values, live, strict=True):
+            if value is not None:
+                needed[value.index] = state
         entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
         dtypes: dict[int, DType] = {}
         for entry in entries:
@@ -244,7 +257,7 @@ class Recorder:
             LeafInfo(nbytes // dtypes[~k].itemsize, dtypes[~k], owned, keepable, shared)
             for k, (nbytes, owned, keepable, shared) in enumerate(infos)
         ]
-        return make_plan(entries, live, leaves, self.device.traits)
+        return make_plan(entries, needed, leaves, self.device.traits)
 
     def _run(
         self, plan: Plan, batch: Batch, values: list[Value | None], handles: list[Value | None]
@@ -252,40 +265,37 @@ class Recorder:
         registers, failed = execute.run(
             plan, self.device, self._release(batch), batch.scalars, batch.places
         )
-        for e in plan.kept:
-            value = values[e]
-            if value is not None:
-                value.buffer = registers.get(e)
-                if failed:
-                    value.error = failed.get(e)
+        alive = [v for v in values if v is not None]
+        for value in alive:
+            value.buffer = registers[value.index]
+            if failed:
+                value.error = failed.get(value.index)
         del registers
         if plan.recipes:
-            self._keep_recipes(plan, values, handles, batch)
-        for value in values:
-            if value is not None:
-                value.tape = None
-                value.index = -1
-        for value in handles:
-            if value is not None and value.tape is batch:
-                value.tape = None
-                value.index = -1
+            self._keep_recipes(plan, alive, handles, batch)
+        for value in alive:
+            value.tape = None
+            value.index = -1
+        for handle in handles:
+            if handle is not None and handle.tape is batch:
+                handle.tape = None
+                handle.index = -1
         watch.flushed(plan, self.device, batch)
         if failed:
             raise next(iter(failed.values()))
 
     def _keep_recipes(
-        self, plan: Plan, values: list[Value | None], handles: list[Value | None], batch: Batch
+        self, plan: Plan, alive: list[Value], handles: list[Value | None], batch: Batch
     ) -> None:
         """Turn the entries that were left unrealised into recipes of their handles."""
-        anonymous: dict[int, Value] = {}
+        made = {value.index: value for value in alive}
+        known = set(made)
 
         def value_of(ref: int) -> Value:
-            value = handles[~ref] if ref < 0 else values[ref]
-            if value is None:
-                value = anonymous.get(ref)
+            value = handles[~ref] if ref < 0 else made.get(ref)
             if value is None:
                 meta = batch.entries[ref][0].meta
-                value = anonymous[ref] = Value(meta.numel, meta.dtype, self.device)
+                value = made[ref] = Value(meta.numel, meta.dtype, self.device)
             return value
 
         needed: set[int] = set()
@@ -295,7 +305,7 @@ class Recorder:
             if e in needed:
                 continue
             needed.add(e)
-            stack.extend(r for r in batch.entries[e][1] if r >= 0 and values[r] is None)
+            stack.extend(r for r in batch.entries[e][1] if r >= 0 and r not in known)
         for e in sorted(needed):
             sig, sources, _ = batch.entries[e]
             operands = tuple(value_of(r) for r in sources)
@@ -322,10 +332,10 @@ class Recorder:
             self.batch = Batch(self)
 
 
-def _snapshot(outs: Sequence[Callable[[], Value | None]]) -> tuple[list[Value | None], list[int]]:
+def _snapshot(outs: Sequence[weakref.ref[Value]]) -> tuple[list[Value | None], list[int]]:
     """Return the results that are alive, held strongly from now on, and who needs each."""
     # run op by op, a result has no storage yet when it is flushed, and is no recipe
-    saved = HELD if config.get().eager else SAVED
+    saved = HELD if config.eager else SAVED
     values: list[Value | None] = []
     live: list[int] = []
     for r in outs:
@@ -348,10 +358,6 @@ _local = threading.local()
 _ref = weakref.ref
 _holds = threading.Lock()
 """Guards `Buffer.holds`: tapes of several threads may read one buffer."""
-
-
-def _nobody() -> None:
-    """Stand for the weak reference to a result that nobody asked for."""
 
 
 def _recorder(device: Any) -> Recorder:
@@ -391,20 +397,23 @@ def record(sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...]) 
         recorder = _local.recorders[meta.device]
     except (AttributeError, KeyError):
         recorder = _recorder(meta.device)
-    value: Value = recorder.add(sig, values, scalars, False)
-    if value.index >= SOFT_LIMIT or config.get().eager:
+    value: Value = recorder.add(sig, values, scalars)
+    if value.index >= SOFT_LIMIT or config.eager:
         _maybe_flush(recorder, sig, value.index)
     return value
 
 
 class Capture:
-    """What a stretch of work records on one device, to be made a segment of.
+    """What a stretch of work on some values records on one device, to be made a segment of.
 
     While it is open the tape is cut only when it gets very long.
     """
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, values: Sequence[Value]) -> None:
         self.recorder = _recorder(device)
+        self.values = values
+        for value in values:  # recipes are recorded again before it starts
+            self.recorder.ref_of(value)
         self.batch = self.recorder.batch
         self.start = len(self.batch.entries)
         self.recorder.capturing += 1
@@ -418,14 +427,13 @@ class Capture:
         return len(self.batch.entries)
 
     def segment(
-        self, values: Sequence[Value], varying: Mapping[int, Sequence[Number]],
-        outputs: Sequence[Value],
-    ) -> Segment | None:  # fmt: skip
-        """Return what was recorded; None where it was cut, or reads more than these values."""
+        self, varying: Mapping[int, Sequence[Number]], outputs: Sequence[Value]
+    ) -> Segment | None:
+        """Return what was recorded; None where it was cut, or reads more than its values."""
         batch = self.batch
         if self.recorder.batch is not batch:
             return None
-        operands = {v.index: k for k, v in enumerate(values) if v.tape is batch}
+        operands = {v.index: k for k, v in enumerate(self.values) if v.tape is batch}
         if any(v.tape is not batch or v.index < self.start for v in outputs):
             return None
         return segment_of(
@@ -443,7 +451,7 @@ def splice(
 
 def watched() -> bool:
     """Whether somebody wants to see every op as it is recorded."""
-    return watch.active or config.get().eager
+    return watch.active or config.eager
 
 
 def write(
@@ -456,7 +464,7 @@ def write(
     if not sig.covers:
         values = (*values, base)
     value = recorder.add(sig, values, scalars, not sig.covers)
-    if value.index >= SOFT_LIMIT or config.get().eager:
+    if value.index >= SOFT_LIMIT or config.eager:
         _maybe_flush(recorder, sig, value.index)
     return value
 
@@ -464,7 +472,7 @@ def write(
 def _maybe_flush(recorder: Recorder, sig: Signature, index: int) -> None:
     if recorder.capturing and index < CAPTURE_LIMIT:
         return
-    if sig.kind != "map" or index >= HARD_LIMIT or config.get().eager:
+    if sig.kind != "map" or index >= HARD_LIMIT or config.eager:
         recorder.flush()
 
 

@@ -399,7 +399,7 @@ def record(
     plan: Plan,
     operands: Sequence[Any],
     numbers: tuple[Any, ...],
-    edges: list[Edge | None],
+    edges: Sequence[Edge | None],
     mask: int,
     old: bool = False,
 ) -> tuple[OpNode, Rule]:

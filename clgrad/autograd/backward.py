@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from clgrad.autograd import engine
-from clgrad.autograd.task import Root
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
 from clgrad.tape.inplace import accumulator, edge_of
@@ -21,7 +20,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
 
 
-def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[Root]:
+def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[engine.Root]:
     """Pair each output's edge with the gradient to start from."""
     grads = _as_tuple(given)
     if given is None:
@@ -30,7 +29,7 @@ def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[Root]
         raise AutogradError(
             f"{op}: got {len(outputs)} tensors and {len(grads)} gradients. Expected as many."
         )
-    roots: list[Root] = []
+    roots: list[engine.Root] = []
     for k, (output, grad) in enumerate(zip(outputs, grads, strict=True)):
         if not isinstance(output, Tensor):
             raise ClgradTypeError(f"{op}: got {type(output).__name__}. Expected tensors.")
@@ -45,8 +44,7 @@ def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[Root]
     return roots
 
 
-def _seed(output: Tensor, grad: Any, k: int) -> Tensor | None:
-    """Check the gradient to start from; None stands for ones."""
+def _seed(output: Tensor, grad: Any, k: int) -> Tensor:
     meta = output._meta
     if grad is None:
         if meta.numel != 1:
@@ -59,7 +57,8 @@ def _seed(output: Tensor, grad: Any, k: int) -> Tensor | None:
                 "grad can be implicitly created only for real scalar outputs but got "
                 f"{meta.dtype.name}."
             )
-        return None
+        seed: Tensor = output._ones(meta.shape)
+        return seed
     if not isinstance(grad, Tensor):
         raise ClgradTypeError(
             f"gradients can be either Tensors or None, but got {type(grad).__name__}."

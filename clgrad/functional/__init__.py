@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from clgrad.functional import convolution, joining, pooling, products, shaping
+from clgrad.functional import (
+    convolution,
+    distances,
+    joining,
+    normalization,
+    norms,
+    pooling,
+    products,
+    shaping,
+    softmax,
+)
 
-FAMILIES: tuple[ModuleType, ...] = (convolution, joining, pooling, products, shaping)
+FAMILIES: tuple[ModuleType, ...] = (
+    convolution, distances, joining, normalization, norms, pooling, products, shaping, softmax,
+)  # fmt: skip
 """The modules whose functions users see."""

@@ -1,16 +1,16 @@
 """What layers compute, as functions of tensors. All are composed of ops of the table; they fuse.
 
-Losses are in `loss_functions` and found here too.
+Losses are in `class_losses`, `regression_losses` and `margin_losses`, normalizations in
+`clgrad.functional`; they are found here too.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from clgrad.creation import arange
 from clgrad.dispatch import apply, unary
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError
+from clgrad.functional.batch_norm import batch_norm, instance_norm
 from clgrad.functional.convolution import (
     conv1d,
     conv2d,
@@ -19,7 +19,14 @@ from clgrad.functional.convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from clgrad.functional.distances import (
+    cdist,
+    cosine_similarity,
+    normalize,
+    pairwise_distance,
+)
 from clgrad.functional.linear import linear
+from clgrad.functional.normalization import group_norm, layer_norm, rms_norm
 from clgrad.functional.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -38,6 +45,13 @@ from clgrad.functional.pooling import (
     max_pool3d_with_indices,
 )
 from clgrad.host import array_of
+from clgrad.nn.class_losses import (
+    cross_entropy,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    nll_loss,
+)
 from clgrad.nn.classes import known_bounds
 from clgrad.nn.image_functions import (
     adaptive_max_pool1d,
@@ -47,7 +61,26 @@ from clgrad.nn.image_functions import (
     adaptive_max_pool3d,
     adaptive_max_pool3d_with_indices,
 )
-from clgrad.nn.loss_functions import cross_entropy, log_softmax, mse_loss, nll_loss, stable
+from clgrad.nn.margin_losses import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
+from clgrad.nn.regression_losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    gaussian_nll_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+)
+from clgrad.nn.softmax_functions import log_softmax, softmax, softmin
 from clgrad.ops.registry import OPS
 from clgrad.tensor import Tensor
 from clgrad.writing import apply_
@@ -81,19 +114,6 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
         return apply_(OPS["mul"], (input, _sigmoid(input)))
     made: Tensor = apply(OPS["mul"], (input, _sigmoid(input)))
     return made
-
-
-def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """Return exponentials that sum to 1 along `dim`.
-
-    Args:
-        input: any shape.
-        dim: where they sum to 1; must be given.
-        dtype: cast `input` to this first.
-    """
-    shifted, d = stable("softmax", input, dim, dtype)
-    powers = shifted.exp()
-    return powers / powers.sum(dim=d, keepdim=True)  # type: ignore[no-any-return]  # a Tensor
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -145,18 +165,33 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cdist",
     "conv1d",
     "conv2d",
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
+    "gaussian_nll_loss",
+    "group_norm",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "instance_norm",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
     "linear",
     "log_softmax",
     "lp_pool1d",
     "lp_pool2d",
     "lp_pool3d",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool1d_with_indices",
     "max_pool2d",
@@ -164,12 +199,24 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_with_indices",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
+    "pairwise_distance",
+    "poisson_nll_loss",
     "relu",
     "relu_",
+    "rms_norm",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
+    "softmin",
     "tanh",
-]  # fmt: skip
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+]

@@ -367,17 +367,22 @@ def composite(
     backward: Callable[..., Any],
     saves: Saves = (),
     params: Sequence[tuple[str, Any]] = (),
+    numeric: Sequence[str] = (),
     node_name: str = "",
     inplace: bool = False,
     doc: str = "",
 ) -> Op:
-    """Declare an op made of other ops whose gradient is written here and recorded as one node."""
+    """Declare an op made of other ops whose gradient is written here and recorded as one node.
+
+    `numeric` names parameters that are kernel arguments; `forward` takes them after the inputs.
+    """
     return register(
         Op(
             name=name,
             kind="composite",
             inputs=_signature(inputs)[0],
             params=tuple(params),
+            numeric=frozenset(numeric),
             forward=forward,
             backward=backward,
             saves=_saves(saves, _signature(inputs)[0]),

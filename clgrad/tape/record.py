@@ -89,6 +89,7 @@ class Rule:
     Attributes:
         operands: positions of the tensor operands to save.
         result: whether the result is saved, after them.
+        further: numbers of the other results to save (`result1`, … of a composite), after that.
         names: of what is saved, in that order; for errors and `_saved_…`.
         formulas: (operand, derived op or None for the gradient itself, where in the environment
             its operands are); the environment is [g, n, saved…, numbers…].
@@ -98,7 +99,8 @@ class Rule:
     """
 
     __slots__ = (
-        "count", "formulas", "missing", "names", "operands", "restored", "result", "steps",
+        "count", "formulas", "further", "missing", "names", "operands", "restored", "result",
+        "steps",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, mask: int) -> None:
@@ -133,7 +135,11 @@ class Rule:
         is_tensor = [not isinstance(kind, type) for kind in plan.kinds]
         self.operands = tuple(k for k, n in enumerate(names) if n in used and is_tensor[k])
         self.result = "y" in used
-        self.names = (*(names[k] for k in self.operands), *(("y",) if self.result else ()))
+        self.further = tuple(k for k in range(1, 9) if f"result{k}" in used)
+        self.names = (
+            *(names[k] for k in self.operands), *(("y",) if self.result else ()),
+            *(f"result{k}" for k in self.further),
+        )  # fmt: skip
         numbers = [n for n, tensor in zip(names, is_tensor, strict=True) if not tensor]
         place = {n: i for i, n in enumerate(("g", "n", *self.names, *numbers))}
         self.formulas = tuple((k, made, tuple(place[s] for s in src)) for k, made, src in recipes)
@@ -258,7 +264,7 @@ class OpNode(Node):
         values = [g._storage.value]
         for one, name in zip(saved, rule.names, strict=True):
             values.append(one.value(self, name))
-        key = self.steps_key(g)
+        key = (g._meta, saved[-1].meta) if rule.result else g._meta
         steps = rule.steps.get(key) or rule.make_steps(key, self.plan, saved)
         results: list[Any] = [None] * len(edges)
         for k, plan, places, numbers, meta in steps:
@@ -274,12 +280,6 @@ class OpNode(Node):
                     result = handed.compute(plan, tuple([values[p] for p in places]), given)
             results[k] = result if meta is None else handed.wrap(result._storage, meta)
         return results
-
-    def steps_key(self, g: Any) -> Any:
-        """Return the key in `rule.steps` for the gradient `g` of the result."""
-        if self.rule.result and self.saved:
-            return g._meta, self.saved[-1].meta
-        return g._meta
 
     def _number(self, place: int) -> Any:
         return self.rule.count if place < 0 else self.numbers[place]
@@ -321,7 +321,10 @@ class Context:
         self._wanted = wanted
 
     def saved(self, name: str) -> Any:
-        """Return the saved input or, as `y`, the result; a number where one was passed."""
+        """Return the saved input or, as `y`, the result; a number where one was passed.
+
+        `result1`, `result2`, … are the other results of a composite that has several.
+        """
         names = self._node.rule.names
         if name in names:
             return self._unpacked[names.index(name)]
@@ -377,6 +380,13 @@ class Context:
         """Return the meta of a result."""
         return self._node.metas[number]
 
+    @property
+    def recording(self) -> bool:
+        """Whether gradients are recorded in turn (`create_graph`): results that were saved beside
+        the first are then to be computed again, of what they depend on.
+        """
+        return mode.grad
+
     def needs(self, name: str) -> bool:
         """Whether the gradient of this input is asked for."""
         k = self._node.plan.op.inputs.index(name)
@@ -399,7 +409,7 @@ def record(
     plan: Plan,
     operands: Sequence[Any],
     numbers: tuple[Any, ...],
-    edges: Sequence[Edge | None],
+    edges: list[Edge | None],
     mask: int,
     old: bool = False,
 ) -> tuple[OpNode, Rule]:
@@ -442,3 +452,9 @@ def save_results(node: OpNode, rule: Rule, result: Any, view: Callable[[], Any] 
     if rule.result:
         assert node.saved is not None
         node.saved = (*node.saved, save_result(result, 0, view))
+
+
+def save_further(node: OpNode, rule: Rule, results: Sequence[Any]) -> None:
+    """Let the node of a composite save those of its other results that its gradient reads."""
+    assert node.saved is not None
+    node.saved = (*node.saved, *(save_result(results[k], k) for k in rule.further))

@@ -18,7 +18,7 @@ import pytest
 import clgrad
 from clgrad import config, errors
 from clgrad.creation import current
-from clgrad.graph import pending, recorder
+from clgrad.graph import recorder
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +202,7 @@ def broken_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Non
 
     yield lambda: monkeypatch.setattr(execute, "generate", generate)
     monkeypatch.undo()
-    pending.plans_of.clear()
+    recorder._plans.clear()
 
 
 @pytest.mark.filterwarnings("ignore")  # drivers print what they think of the source

@@ -1,0 +1,113 @@
+"""Functions built on row kernels: values and gradients as PyTorch's, and how many kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from derivatives import differences
+
+import clgrad
+from clgrad.runtime.profile import counters
+
+RNG = np.random.default_rng(5)
+ROWS = RNG.standard_normal((5, 83)).astype(np.float32)
+WEIGHT, BIAS = (RNG.standard_normal(83).astype(np.float32) for _ in range(2))
+CLASSES = np.array([0, 82, 7, 7, 40])
+IMAGE = (3 + RNG.standard_normal((3, 4, 5, 7))).astype(np.float32)
+FOUR = RNG.standard_normal(4).astype(np.float32)
+
+
+def F(name: str, *rest: Any, **options: Any) -> Any:
+    return lambda m, *x: getattr(m.nn.functional, name)(*x, *rest, **options)
+
+
+def _batch_norm(m: Any, x: Any, w: Any, b: Any) -> Any:
+    named = {"device": x.device} if m is clgrad else {}
+    mean, var = m.zeros(4, **named), m.ones(4, **named)
+    return m.nn.functional.batch_norm(x, mean, var, w, b, training=True), mean, var
+
+
+CASES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "softmax": (F("softmax", 1), (ROWS,)),
+    "log_softmax_of_columns": (F("log_softmax", 0), (ROWS,)),
+    "log_softmax_transposed": (lambda m, x: m.log_softmax(x.t(), 0), (ROWS,)),
+    "logsumexp": (lambda m, x: m.logsumexp(x, 1), (ROWS,)),
+    "layer_norm": (lambda m, x, w, b: m.layer_norm(x, (83,), w, b), (ROWS, WEIGHT, BIAS)),
+    "group_norm": (F("group_norm", 2), (IMAGE,)),
+    "batch_norm": (_batch_norm, (IMAGE, FOUR, FOUR)),
+    "instance_norm": (F("instance_norm"), (IMAGE,)),
+    "cross_entropy": (F("cross_entropy"), (ROWS, CLASSES)),
+    "cross_entropy_weighted": (
+        lambda m, x, t, w: m.nn.functional.cross_entropy(
+            x, t, w.detach().abs(), ignore_index=7, label_smoothing=0.1
+        ),
+        (ROWS, CLASSES, WEIGHT),
+    ),
+    "smooth_l1": (F("smooth_l1_loss"), (ROWS, ROWS[::-1].copy())),
+    "bce_logits": (F("binary_cross_entropy_with_logits"), (ROWS, abs(np.tanh(ROWS)))),
+    "norm": (lambda m, x: m.norm(x, 3, 1), (ROWS,)),
+    "norm_inf": (lambda m, x: m.linalg.vector_norm(x, np.inf), (ROWS,)),
+    "cosine_similarity": (F("cosine_similarity"), (ROWS, ROWS[:1])),
+    "cdist": (lambda m, x, y: m.cdist(x, y), (ROWS, ROWS[:2] + 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rows(device: Any, name: str) -> None:
+    call, arrays = CASES[name]
+    fault = differences(call, arrays, device, second=False, rtol=2e-5)
+    assert not fault, fault
+
+
+def test_batch_norm_of_many(device: Any) -> None:
+    """A batch long enough to be cut into chunks, far from zero and with an outlier in front."""
+    values = (1000 + RNG.standard_normal((64, 3, 40, 40))).astype(np.float32)
+    values[0, :, 0, 0] = -1000
+    x = clgrad.tensor(values, device=device)
+    y = clgrad.nn.functional.batch_norm(x, None, None, training=True)
+    want = torch.nn.functional.batch_norm(
+        torch.from_numpy(values.astype(np.float64)), None, None, training=True
+    )
+    # a float32 near 1000 has steps of 6e-5, divided by a deviation of 6
+    np.testing.assert_allclose(y.numpy(), want.numpy(), rtol=1e-6, atol=1e-4)
+
+
+def _launches(call: Any, *arrays: Any, device: Any) -> tuple[int, int]:
+    """Return the kernels of a call, and of its backward with the gradient given."""
+    leaves = [clgrad.tensor(a, device=device, requires_grad=a.dtype.kind == "f") for a in arrays]
+    g = clgrad.ones_like(call(*leaves).detach())
+    clgrad.synchronize()
+    before = counters.launches
+    y = call(*leaves)
+    clgrad.synchronize()
+    forward = counters.launches - before
+    y.backward(g)
+    clgrad.synchronize()
+    return forward, counters.launches - before - forward
+
+
+def test_how_many_kernels(device: Any) -> None:
+    nn, rows = clgrad.nn.functional, RNG.standard_normal((70, 300)).astype(np.float32)
+    weight = RNG.standard_normal(300).astype(np.float32)
+    images = RNG.standard_normal((64, 3, 40, 40)).astype(np.float32)
+    three = RNG.standard_normal(3).astype(np.float32)
+    running = [clgrad.zeros(3, device=device), clgrad.ones(3, device=device)]
+    seen = {
+        "softmax": _launches(lambda x: nn.softmax(x, 1), rows, device=device),
+        "log_softmax": _launches(lambda x: nn.log_softmax(x, 1), rows, device=device),
+        "layer_norm": _launches(
+            lambda x, w, b: nn.layer_norm(x, (300,), w, b), rows, weight, weight, device=device
+        ),
+        "batch_norm": _launches(
+            lambda x, w, b: nn.batch_norm(x, *running, w, b, training=True),
+            images, three, three, device=device,
+        ),
+    }  # fmt: skip
+    most = {"softmax": (1, 1), "log_softmax": (1, 1), "layer_norm": (1, 2), "batch_norm": (5, 5)}
+    assert all(a <= b for k in most for a, b in zip(seen[k], most[k], strict=True)), seen

@@ -148,13 +148,21 @@ def read(environment: Mapping[str, str]) -> Config:
 
 
 _current: Config | None = None
+eager = False
+"""`get().eager`, for those who ask at every op."""
+
+
+def _enter(settings: Config | None) -> None:
+    global _current, eager
+    _current = settings
+    eager = settings is not None and settings.eager
 
 
 def get() -> Config:
     """Return the settings of this process, read from the environment at the first call."""
-    global _current
     if _current is None:
-        _current = read(os.environ)
+        _enter(read(os.environ))
+    assert _current is not None
     return _current
 
 
@@ -178,7 +186,6 @@ def override(**values: Any) -> Iterator[Config]:
     Raises:
         ClgradValueError: a name that is no setting.
     """
-    global _current
     known = {f.name for f in fields(Config)}
     for name in values:
         if name not in known:
@@ -186,11 +193,12 @@ def override(**values: Any) -> Iterator[Config]:
                 f"config: there is no setting {name!r}. Expected one of {', '.join(sorted(known))}."
             )
     previous = get()
-    _current = replace(previous, **values)
+    changed = replace(previous, **values)
+    _enter(changed)
     try:
-        yield _current
+        yield changed
     finally:
-        _current = previous
+        _enter(previous)
 
 
 def foreign(name: str) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clgrad.autograd import engine
+from clgrad.autograd.task import Root
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
 from clgrad.tape.inplace import accumulator, edge_of
@@ -20,7 +21,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, Tensor) or value is None else tuple(value)
 
 
-def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[engine.Root]:
+def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[Root]:
     """Pair each output's edge with the gradient to start from."""
     grads = _as_tuple(given)
     if given is None:
@@ -29,7 +30,7 @@ def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[engin
         raise AutogradError(
             f"{op}: got {len(outputs)} tensors and {len(grads)} gradients. Expected as many."
         )
-    roots: list[engine.Root] = []
+    roots: list[Root] = []
     for k, (output, grad) in enumerate(zip(outputs, grads, strict=True)):
         if not isinstance(output, Tensor):
             raise ClgradTypeError(f"{op}: got {type(output).__name__}. Expected tensors.")
@@ -44,7 +45,8 @@ def _roots(outputs: tuple[Tensor, ...], given: Gradients, op: str) -> list[engin
     return roots
 
 
-def _seed(output: Tensor, grad: Any, k: int) -> Tensor:
+def _seed(output: Tensor, grad: Any, k: int) -> Tensor | None:
+    """Check the gradient to start from; None stands for ones."""
     meta = output._meta
     if grad is None:
         if meta.numel != 1:
@@ -57,8 +59,7 @@ def _seed(output: Tensor, grad: Any, k: int) -> Tensor:
                 "grad can be implicitly created only for real scalar outputs but got "
                 f"{meta.dtype.name}."
             )
-        seed: Tensor = output._ones(meta.shape)
-        return seed
+        return None
     if not isinstance(grad, Tensor):
         raise ClgradTypeError(
             f"gradients can be either Tensors or None, but got {type(grad).__name__}."

@@ -6,6 +6,7 @@ What needs a copy makes one (`reshape`, `contiguous`, `flatten`); everything els
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from clgrad.dispatch import apply, apply_view, apply_views, attach
@@ -13,7 +14,7 @@ from clgrad.errors import ShapeError
 from clgrad.graph.storage import Storage
 from clgrad.layout import Layout, infer_size, wrap_dim
 from clgrad.ops import view as _views
-from clgrad.ops.meta import fresh_meta, meta_of
+from clgrad.ops.meta import Meta, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.registry import composite as _composite
 from clgrad.tape.grad_mode import mode
@@ -103,8 +104,13 @@ def unsafe_view(x: Tensor, size: tuple[int, ...]) -> Tensor:
     made = wrap(x._storage, meta)
     made._inference = x._inference
     if mode.grad and requires_grad_of(x):
-        attach(Plan(_unsafe_view, (x._meta,), (size,), None, (meta,)), (x,), (), made)
+        attach(_unsafe_plan(x._meta, meta), (x,), (), made)
     return made
+
+
+@lru_cache(maxsize=4096)
+def _unsafe_plan(source: Meta, made: Meta) -> Plan:
+    return Plan(_unsafe_view, (source,), (made.shape,), None, (made,))
 
 
 def view(x: Tensor, *shape: Any) -> Tensor:

@@ -74,7 +74,7 @@ def run(
     leaves: list[Any],
     scalars: Sequence[tuple[Any, ...]],
     places: Mapping[Ref, Position | None],
-) -> tuple[dict[Ref, Any], dict[Ref, BaseException]]:
+) -> tuple[list[Any], dict[Ref, BaseException]]:
     """Run a plan.
 
     Args:
@@ -83,7 +83,7 @@ def run(
         places: where the entries were recorded that may report errors.
 
     Returns:
-        Buffers of the refs that are still needed, and the errors of those that failed.
+        The buffer of each entry that is still needed, and the errors of those that failed.
     """
     compiled_steps = plan.compiled
     broken: dict[int, BaseException] = {}
@@ -92,7 +92,9 @@ def run(
             compiled_steps = plan.compiled = compile_steps(plan.steps, device)
         except Exception:  # which the steps that do not build will raise again
             compiled_steps, broken = compile_one_by_one(plan.steps, device)
-    registers: dict[Ref, Any] = {~k: buffer for k, buffer in enumerate(leaves)}
+    # leaves stand at the end, last first, so that a ref is the index of its register
+    registers: list[Any] = [None] * plan.registers
+    registers += reversed(leaves)
     leaves.clear()
     failed: dict[Ref, BaseException] = {}
     for number, compiled in enumerate(compiled_steps):
@@ -135,9 +137,9 @@ def run(
         except Exception as error:
             for ref in step.makes:
                 failed[ref] = error
-                registers.pop(ref, None)
+                registers[ref] = None
         for ref in step.release:
-            registers.pop(ref, None)
+            registers[ref] = None
     return registers, failed
 
 

@@ -70,12 +70,17 @@ class PlanStep:
 
 @dataclass(slots=True)
 class Plan:
-    """See the module. `kept` are the entries whose result is in memory afterwards."""
+    """See the module.
+
+    `kept` are the entries whose result is in memory afterwards; `registers` counts the entries and
+    the temporaries.
+    """
 
     steps: list[PlanStep]
     recipes: list[Ref]
     kept: list[Ref]
     entries: list[Entry]
+    registers: int
     launches: int = 0
     donations: int = 0
     copies: int = 0
@@ -103,8 +108,9 @@ def make_plan(
     steps = [lower(g, entries, dtype_of, traits) for g in order]
     kept_alive = _leaves_of_recipes(recipes, entries)
     plan = Plan(
-        [], sorted(recipes), [e for e in range(len(entries)) if stored[e] and wanted[e]], entries
-    )
+        [], sorted(recipes), [e for e in range(len(entries)) if stored[e] and wanted[e]], entries,
+        len(entries) + len(fusion.temporaries),
+    )  # fmt: skip
     _Buffers(plan, steps, entries, leaves, fusion, set(plan.kept), kept_alive).run()
     return plan
 

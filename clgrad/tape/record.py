@@ -264,7 +264,7 @@ class OpNode(Node):
         values = [g._storage.value]
         for one, name in zip(saved, rule.names, strict=True):
             values.append(one.value(self, name))
-        key = (g._meta, saved[-1].meta) if rule.result else g._meta
+        key = self.steps_key(g)
         steps = rule.steps.get(key) or rule.make_steps(key, self.plan, saved)
         results: list[Any] = [None] * len(edges)
         for k, plan, places, numbers, meta in steps:
@@ -280,6 +280,12 @@ class OpNode(Node):
                     result = handed.compute(plan, tuple([values[p] for p in places]), given)
             results[k] = result if meta is None else handed.wrap(result._storage, meta)
         return results
+
+    def steps_key(self, g: Any) -> Any:
+        """Return the key in `rule.steps` for the gradient `g` of the result."""
+        if self.rule.result and self.saved:
+            return g._meta, self.saved[-1].meta
+        return g._meta
 
     def _number(self, place: int) -> Any:
         return self.rule.count if place < 0 else self.numbers[place]
@@ -409,7 +415,7 @@ def record(
     plan: Plan,
     operands: Sequence[Any],
     numbers: tuple[Any, ...],
-    edges: list[Edge | None],
+    edges: Sequence[Edge | None],
     mask: int,
     old: bool = False,
 ) -> tuple[OpNode, Rule]:

@@ -199,6 +199,8 @@ def save(tensor: Any, edge: Any) -> SavedTensor:
 def _fill(saved: SavedTensor, tensor: Any) -> None:
     """Enter what is saved of a tensor's present version, sharing the pin of other saves."""
     counter = tensor._counter
+    storage = tensor._storage
+    value = storage.value
     if counter is None:
         if tensor._inference:
             raise _inference()
@@ -210,10 +212,9 @@ def _fill(saved: SavedTensor, tensor: Any) -> None:
         pin = counter.pin
         if pin is not None:
             pin = pin()
-    storage = tensor._storage
-    if pin is None or pin.value is not storage.value:
+    if pin is None or pin.value is not value:
         pin = _new(Pin)
-        pin.value = storage.value
+        pin.value = value
         counter.pin = _ref(pin)
     saved.pin = pin
     saved.meta = tensor._meta

@@ -18,7 +18,7 @@ import numpy as np
 
 import clgrad
 from clgrad import config
-from clgrad.graph import recorder, schedule
+from clgrad.graph import pending, recorder, schedule
 from tests.device.program_generator import TorchEngine, generate
 from tests.device.program_language import ClgradEngine, Outcome, Step, listing, run
 
@@ -91,14 +91,14 @@ def recipes_of_any_size() -> Iterator[None]:
     """Let the scheduler make recipes of values as small as those of these programs."""
     former, schedule.RECIPE_BYTES = schedule.RECIPE_BYTES, 0
     recorder.flush()
-    plans = {device: dict(known) for device, known in recorder._plans.items()}
-    for known in recorder._plans.values():
+    plans = {device: dict(known) for device, known in pending.plans_of.items()}
+    for known in pending.plans_of.values():
         known.clear()
     try:
         yield
     finally:
         schedule.RECIPE_BYTES = former
-        for device, known in recorder._plans.items():
+        for device, known in pending.plans_of.items():
             known.clear()
             known.update(plans.get(device, {}))
 

@@ -18,7 +18,7 @@ import pytest
 import clgrad
 from clgrad import config, errors
 from clgrad.creation import current
-from clgrad.graph import recorder
+from clgrad.graph import pending, recorder
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +202,7 @@ def broken_kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Non
 
     yield lambda: monkeypatch.setattr(execute, "generate", generate)
     monkeypatch.undo()
-    recorder._plans.clear()
+    pending.plans_of.clear()
 
 
 @pytest.mark.filterwarnings("ignore")  # drivers print what they think of the source

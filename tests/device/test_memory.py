@@ -15,7 +15,7 @@ import pytest
 
 import clgrad
 from clgrad.creation import current
-from clgrad.graph import recorder
+from clgrad.graph import pending, recorder
 from clgrad.runtime.profile import counters
 
 
@@ -203,7 +203,7 @@ def test_steady_loop_makes_few_plans(device: Any) -> None:
     x = made(16, 16)
 
     def plans() -> int:
-        return sum(len(known) for known in recorder._plans.values())
+        return sum(len(known) for known in pending.plans_of.values())
 
     def loop(count: int) -> Any:
         y = x

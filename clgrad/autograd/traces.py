@@ -1,0 +1,275 @@
+"""Backward passes that were made before: recorded again at once, without running their nodes.
+
+A loop makes the same graph again and again. What its backward pass records depends on the graph's
+structure alone: rules, edges, the order of the nodes, which saved values are one. That is the key
+of a trace. The first pass over a structure runs node by node and is taken down; a later one checks
+what must be checked (saved versions, freed nodes, hooks) and appends the same entries to the tape,
+on its own saved values and numbers. Whatever is not plainly of this kind is left to the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop
+from typing import Any
+
+from clgrad import dispatch
+from clgrad.autograd.task import Root, Task, seed
+from clgrad.graph.storage import Storage, Value
+from clgrad.tape import anomaly
+from clgrad.tape.node import AccumulateGrad, Node
+from clgrad.tape.record import OpNode, Step
+from clgrad.tensor import wrap
+
+LIMIT = 256
+"""Traces kept; a program with more structures than this gains nothing from them."""
+LONGEST = 2048
+"""Nodes of a pass that is traced: its entries become one plan."""
+
+
+class _Trace:
+    """What a pass records, and where its results go.
+
+    Attributes:
+        segment: the recorded work on [saved values and seeds], or None if it must not be used.
+        deliveries: (which leaf, which output, or ~which operand, meta of the gradient).
+    """
+
+    __slots__ = ("deliveries", "segment")
+
+    def __init__(self, segment: Any, deliveries: Sequence[tuple[int, int, Any]]) -> None:
+        self.segment = segment
+        self.deliveries = tuple(deliveries)
+
+
+_traces: dict[Any, _Trace] = {}
+
+
+class _Walk:
+    """The graph below some roots, as far as a backward pass depends on it.
+
+    Attributes:
+        key: its structure; None if a pass over it must run node by node.
+        nodes, leaves: its nodes, those that end in a leaf apart.
+        values: what the pass reads: gradients to start from, and saved values.
+        numbers: the Python numbers that the nodes keep, one after the other.
+    """
+
+    __slots__ = ("key", "leaves", "nodes", "numbers", "values")
+
+    def __init__(self, roots: Sequence[Root]) -> None:
+        self.key: tuple[Any, ...] | None = None
+        self.nodes: list[Any] = []
+        self.leaves: list[AccumulateGrad] = []
+        self.values: list[Value] = []
+        self.numbers: list[Any] = []
+        parts = self._parts(roots)
+        if parts is not None:
+            self.key = tuple(parts)
+
+    def _parts(self, roots: Sequence[Root]) -> list[Any] | None:
+        nodes, leaves, values, numbers = self.nodes, self.leaves, self.values, self.numbers
+        parts: list[Any] = []
+        place: dict[Node, int] = {}
+        known: dict[Value, int] = {}
+        order: list[Any] = []
+        for node, number, grad in roots:
+            if node not in place:
+                place[node] = len(order)
+                order.append(node)
+            parts += (place[node], number)
+            if grad is None:
+                parts.append(None)
+            else:
+                parts += (grad._meta, known.setdefault(grad._storage.value, len(known)))
+                if len(known) > len(values):
+                    values.append(grad._storage.value)
+        first = roots[0][0].seq
+        for node in order:  # which grows
+            if len(order) > LONGEST:
+                return None
+            if node.hooks is not None:
+                return None
+            if node.variable is not None:
+                parts.append(node.variable._meta)
+                leaves.append(node)
+                continue
+            if not isinstance(node, OpNode) or node.saved is None:
+                return None
+            parts += (node.rule, first - node.seq)
+            if node.metas is not node.plan.metas:
+                parts.append(node.metas)
+            for one in node.saved:
+                pin, counter = one.pin, one.counter
+                if pin is None or (counter is not None and counter.version != one.version):
+                    return None
+                if one.leaf is not None:
+                    leaf = one.leaf()
+                    if leaf is not None and leaf._view is not None:
+                        return None
+                value = pin.value
+                if value is None:  # pack hooks took it
+                    return None
+                k = known.get(value)
+                if k is None:
+                    k = known[value] = len(values)
+                    values.append(value)
+                parts.append(k)
+            if node.rule.result:
+                parts.append(one.meta)
+            if node.numbers:
+                if node.plan.op.backward is not None:  # what it makes of them is unknown
+                    return None
+                numbers += node.numbers
+            for edge in node.edges:
+                if edge is None:
+                    parts.append(None)
+                else:
+                    target, number = edge
+                    k = place.get(target)
+                    if k is None:
+                        k = place[target] = len(order)
+                        order.append(target)
+                    parts += (k, number)
+            nodes.append(node)
+        return parts
+
+
+def run(roots: list[Root], keep_graph: bool) -> bool:
+    """Run a backward pass by its trace, or take one down.
+
+    Args:
+        roots: nodes and output numbers to start from, with the gradients of these outputs or None
+            for ones; emptied if the pass is run.
+        keep_graph: leave saved tensors in place.
+
+    Returns:
+        Whether the pass was run; if not, nothing has been done.
+    """
+    backend = dispatch.backend
+    if anomaly.Switch.used and anomaly.mode.on:
+        return False
+    if not hasattr(backend, "splice") or backend.watched():
+        return False
+    walk = _Walk(roots)
+    key = walk.key
+    if key is None:
+        return False
+    trace = _traces.get(key)
+    if trace is None:
+        _take_down(roots, keep_graph, walk)
+        return True
+    segment = trace.segment
+    if segment is None:
+        return False
+    device = roots[0][0].metas[0].device
+    roots.clear()
+    values, leaves = walk.values, walk.leaves
+    outputs = backend.splice(device, segment, values, walk.numbers)
+    if not keep_graph:
+        for node in walk.nodes:
+            node.release()
+    for leaf, place, meta in trace.deliveries:
+        _deliver(leaves[leaf], outputs[place] if place >= 0 else values[~place], meta)
+    return True
+
+
+def _deliver(leaf: AccumulateGrad, value: Value, meta: Any) -> None:
+    variable = leaf.variable
+    grad = wrap(Storage(value), meta)
+    whole = meta.contiguous and value.numel == meta.numel and not value.shared
+    if variable._grad is None and whole:
+        variable._grad = grad
+    else:
+        leaf.apply((grad,), None)
+
+
+class _Observed(Task):
+    """A pass that notes which numbers its entries got from nodes, and keeps leaves for the end."""
+
+    __slots__ = ("capture_", "delivered", "varying")
+
+    def __init__(self, keep_graph: bool, capture: Any, walk: _Walk) -> None:
+        super().__init__(keep_graph, {}, 0, accumulate=True)
+        self.capture_ = capture
+        self.delivered: list[tuple[AccumulateGrad, Any]] = []
+        self.varying: dict[int, list[tuple[int, int]]] | None = {}
+
+    def observe(self, first_number: dict[Node, int]) -> None:
+        """Run nodes until none is ready."""
+        while self.ready:
+            node: Any = heappop(self.ready)[2]
+            grads = self.buffers.pop(node, None) or [None] * len(node.metas)
+            if isinstance(node, AccumulateGrad):
+                if grads[0] is not None:
+                    self.delivered.append((node, grads[0]))
+                continue
+            start = self.capture_.length()
+            kind = node.steps_key(grads[0]) if node.numbers and grads[0] is not None else None
+            results = self.evaluate(node, grads)
+            if kind is not None:
+                self._trace_numbers(node.rule.steps[kind], start, first_number[node])
+            del grads
+            self.pass_on(node.edges, results)
+            del results
+
+    def _trace_numbers(self, steps: Sequence[Step], start: int, first: int) -> None:
+        """Note which numbers of the entries recorded since `start` are numbers of the node."""
+        made = [step for step in steps if step[1] is not None]
+        if self.varying is None or self.capture_.length() - start != len(made):
+            self.varying = None
+            return
+        for e, step in enumerate(made, start):
+            places = [(k, first + n) for k, n in enumerate(step[3]) if n >= 0]
+            if places:
+                self.varying[e] = places
+
+
+def _take_down(roots: list[Root], keep_graph: bool, walk: _Walk) -> None:
+    device = roots[0][0].metas[0].device
+    capture = dispatch.backend.Capture(device, walk.values)
+    task = _Observed(keep_graph, capture, walk)
+    first, count = {}, 0
+    for node in walk.nodes:
+        first[node] = count
+        count += len(node.numbers)
+    nodes = [node for node, _, _ in roots]
+    task.count_dependencies(nodes)
+    trace = None
+    try:
+        for node, number, grad in roots:
+            task.add((node, number), seed(node, number) if grad is None else grad)
+            del grad
+        roots.clear()
+        task.start(nodes)
+        task.observe(first)
+        trace = _trace(task, capture, walk)
+    finally:
+        capture.close()
+        task.buffers.clear()
+        if len(_traces) >= LIMIT:
+            _traces.clear()
+        assert walk.key is not None
+        if trace is not None:
+            _traces[walk.key] = trace
+        for leaf, grad in task.delivered:
+            leaf.apply((grad,), None)
+
+
+def _trace(task: _Observed, capture: Any, walk: _Walk) -> _Trace:
+    """Return the trace of a pass that was observed; an unusable one where it had secrets."""
+    outputs: dict[Value, int] = {}
+    known = {value: k for k, value in enumerate(walk.values)}
+    places = {leaf: k for k, leaf in enumerate(walk.leaves)}
+    deliveries = []
+    for leaf, grad in task.delivered:
+        value = grad._storage.value
+        if value in known:
+            place = ~known[value]
+        else:
+            place = outputs.setdefault(value, len(outputs))
+        deliveries.append((places[leaf], place, grad._meta))
+    one_device = all(m.device is capture.recorder.device for n in walk.nodes for m in n.metas)
+    if task.varying is None or not one_device:
+        return _Trace(None, ())
+    return _Trace(capture.segment(task.varying, list(outputs)), deliveries)

@@ -1,0 +1,391 @@
+"""The tape of one thread on one device: recording, flushing, and values that become real.
+
+Recording appends to a flat list and returns the handle of the result. A flush looks up the plan of
+exactly this tape (signatures, operand positions, who holds what), runs it, and gives the live
+handles their buffers. Nothing here knows gradients.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from clgrad import config
+from clgrad.dtypes import DType
+from clgrad.errors import ExecutionError
+from clgrad.graph import execute, watch
+from clgrad.graph.fusion import Entry
+from clgrad.graph.position import Position, caller
+from clgrad.graph.recipes import Recipe, unmade
+from clgrad.graph.schedule import DEAD, HELD, SAVED, LeafInfo, Plan, make_plan
+from clgrad.graph.segment import Segment, TapeEntry
+from clgrad.graph.storage import Value
+from clgrad.ops.signature import Signature
+from clgrad.traits import DeviceTraits
+
+PLANS = 4096
+"""Plans kept per device."""
+
+
+class Batch:
+    """What was recorded since the last flush.
+
+    Attributes:
+        entries: (signature, operand refs, ref of the old value of a write or None).
+        key: what identifies the entries: themselves, and in place of those of a segment that and
+            where it was placed.
+        scalars: the numbers of each entry.
+        outs: weak handles of the results, in order, but for those that nobody can ask for.
+        leaves, leaf_handles: buffers that are read, and the weak handles of their values.
+        places: where in the program the entries were recorded that may report errors.
+    """
+
+    __slots__ = (
+        "__weakref__", "entries", "key", "leaf_handles", "leaves", "outs", "places", "recorder",
+        "scalars",
+    )  # fmt: skip
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.entries: list[TapeEntry] = []
+        self.key: list[Any] = []
+        self.scalars: list[tuple[Any, ...]] = []
+        self.outs: list[weakref.ref[Value]] = []
+        self.leaves: list[Any] = []
+        self.leaf_handles: list[weakref.ref[Value]] = []
+        self.places: dict[int, Position | None] = {}
+
+
+class Recorder:
+    """The tape of one thread on one device."""
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+        self.lock = threading.RLock()
+        self.batch = Batch(self)
+        self.traits: DeviceTraits | None = None
+        self.plans: dict[Any, Plan] = {}
+        self.capturing = 0
+
+    # ---- recording ----------------------------------------------------------------------------
+
+    def add(
+        self, sig: Signature, values: tuple[Value, ...], scalars: tuple[Any, ...],
+        based: bool = False,
+    ) -> Value:  # fmt: skip
+        """Append an entry and return the handle of its pending result; the hot path.
+
+        If `based`, the last of `values` is the old value of a write.
+        """
+        while True:
+            with self.lock:
+                batch = self.batch
+                refs = []
+                for v in values:
+                    if v.tape is batch:
+                        refs.append(v.index)
+                    elif v.buffer is not None:
+                        refs.append(self._leaf(batch, v))
+                    else:
+                        break
+                else:
+                    entries = batch.entries
+                    meta = sig.meta
+                    out = Value(meta.numel, meta.dtype, meta.device, batch, len(entries))
+                    old = refs.pop() if based else None
+                    entry = (sig, tuple(refs), old)
+                    entries.append(entry)
+                    batch.key.append(entry)
+                    batch.scalars.append(scalars)
+                    batch.outs.append(_ref(out))
+                    if sig.flagged:
+                        batch.places[out.index] = caller()
+                    if watch.active:
+                        watch.recorded(batch, sig)
+                    return out
+            # outside the lock: it may wait for the tape of another thread
+            self._prepare(v)
+
+    def ref_of(self, value: Value) -> int:
+        """Return the ref of a value on the present tape; it becomes a leaf if it is none yet."""
+        while True:
+            with self.lock:
+                batch = self.batch
+                if value.tape is batch:
+                    return value.index
+                if value.buffer is not None:
+                    return self._leaf(batch, value)
+            self._prepare(value)
+
+    def splice(
+        self, segment: Segment, values: Sequence[Value], numbers: Sequence[Any]
+    ) -> list[Value]:
+        """Record a segment on other operands; return the handles of its outputs."""
+        with self.lock:
+            while True:
+                batch = self.batch
+                refs = tuple([self.ref_of(v) for v in values])
+                if batch is self.batch:  # else a value of another tape had to be computed
+                    break
+            base = len(batch.entries)
+            batch.entries += segment.place(base, refs)
+            batch.scalars += segment.numbers(numbers) if segment.varying else segment.scalars
+            batch.key.append((segment, base, refs))
+            results = []
+            for e in segment.outputs:
+                meta = segment.entries[e][0].meta
+                value = Value(meta.numel, meta.dtype, meta.device, batch, base + e)
+                batch.outs.append(_ref(value))
+                results.append(value)
+            return results
+
+    def _leaf(self, batch: Batch, value: Value) -> int:
+        """Enter a value that is in memory as a leaf of the batch; return its ref."""
+        ref = ~len(batch.leaves)
+        buffer = value.buffer
+        with _holds:
+            buffer.holds += 1
+        batch.leaves.append(buffer)
+        batch.leaf_handles.append(weakref.ref(value))
+        value.tape = batch
+        value.index = ref
+        return ref
+
+    def _prepare(self, value: Value) -> None:
+        """Make a value usable as an operand: flush another's tape, or record its recipe again."""
+        if value.recipe is not None:
+            for item in unmade(value):
+                recipe, item.recipe = item.recipe, None
+                self._revive(item, recipe)
+        elif value.tape is not None and value.tape.recorder is not self:
+            realize(value)
+        elif value.buffer is None and value.tape is None:
+            raise _failed(value)
+
+    def _revive(self, item: Value, recipe: Recipe) -> None:
+        """Record the op of a recipe again, with the handle that the recipe was left for."""
+        pending = self.add(recipe.sig, recipe.sources, recipe.scalars, False)
+        with self.lock:
+            batch = pending.tape
+            if batch is self.batch:
+                item.tape, item.index = batch, pending.index
+                batch.outs[-1] = _ref(item)
+                return
+        item.buffer = realize(pending)  # another thread flushed in between
+
+    # ---- flushing -----------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Enqueue everything that is pending and needed.
+
+        Raises:
+            CompileError, OutOfMemoryError, DeviceError: the first failure; what depends on it is
+                poisoned, everything else was computed.
+        """
+        with self.lock:
+            batch = self.batch
+            if not batch.entries:
+                if batch.leaves:
+                    self._close(batch)
+                return
+            self.batch = Batch(self)
+            values, live = _snapshot(batch.outs)
+            handles = [r() for r in batch.leaf_handles]
+            infos = tuple(
+                [
+                    (buffer.nbytes, buffer.holds == 1, False, False)
+                    if value is None
+                    else (buffer.nbytes, False, not value.shared, value.shared)
+                    for buffer, value in zip(batch.leaves, handles, strict=True)
+                ]
+            )
+            traits = self.device.traits
+            if traits is not self.traits:
+                self.traits = traits
+                self.plans = plans_of.setdefault((self.device, traits), {})
+            key = (tuple(batch.key), tuple(live), infos)
+            plan = self.plans.get(key)
+            try:
+                if plan is None:
+                    plan = self._plan(batch, values, live, infos)
+                    if len(self.plans) >= PLANS:
+                        self.plans.clear()
+                    self.plans[key] = plan
+                self._run(plan, batch, values, handles)
+            except BaseException as error:  # an interrupt, too, must not leave values in between
+                self._abandon(batch, values, handles, error)
+                raise
+
+    def _abandon(
+        self, batch: Batch, values: list[Value | None], handles: list[Value | None],
+        error: BaseException,
+    ) -> None:  # fmt: skip
+        """Let the values of a batch that was not run to its end say so when they are read."""
+        for value in (*values, *handles):
+            if value is not None and value.tape is batch:
+                value.tape = None
+                value.index = -1
+                if value.buffer is None:
+                    value.error = error
+        self._release(batch)
+
+    def _plan(
+        self, batch: Batch, values: Sequence[Value | None], live: Sequence[int],
+        infos: tuple[Any, ...],
+    ) -> Plan:  # fmt: skip
+        needed = [DEAD] * len(batch.entries)
+        for value, state in zip(values, live, strict=True):
+            if value is not None:
+                needed[value.index] = state
+        entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
+        dtypes: dict[int, DType] = {}
+        for entry in entries:
+            dtypes.update(zip(entry.sources, entry.sig.dtypes, strict=True))
+            if entry.base is not None:
+                dtypes[entry.base] = entry.sig.meta.dtype
+        leaves = [
+            LeafInfo(nbytes // dtypes[~k].itemsize, dtypes[~k], owned, keepable, shared)
+            for k, (nbytes, owned, keepable, shared) in enumerate(infos)
+        ]
+        return make_plan(entries, needed, leaves, self.device.traits)
+
+    def _run(
+        self, plan: Plan, batch: Batch, values: list[Value | None], handles: list[Value | None]
+    ) -> None:
+        registers, failed = execute.run(
+            plan, self.device, self._release(batch), batch.scalars, batch.places
+        )
+        alive = [v for v in values if v is not None]
+        for value in alive:
+            value.buffer = registers[value.index]
+            if failed:
+                value.error = failed.get(value.index)
+        del registers
+        if plan.recipes:
+            self._keep_recipes(plan, alive, handles, batch)
+        for value in alive:
+            value.tape = None
+            value.index = -1
+        for handle in handles:
+            if handle is not None and handle.tape is batch:
+                handle.tape = None
+                handle.index = -1
+        watch.flushed(plan, self.device, batch)
+        if failed:
+            raise next(iter(failed.values()))
+
+    def _keep_recipes(
+        self, plan: Plan, alive: list[Value], handles: list[Value | None], batch: Batch
+    ) -> None:
+        """Turn the entries that were left unrealised into recipes of their handles."""
+        made = {value.index: value for value in alive}
+        known = set(made)
+
+        def value_of(ref: int) -> Value:
+            value = handles[~ref] if ref < 0 else made.get(ref)
+            if value is None:
+                meta = batch.entries[ref][0].meta
+                value = made[ref] = Value(meta.numel, meta.dtype, self.device)
+            return value
+
+        needed: set[int] = set()
+        stack = list(plan.recipes)
+        while stack:
+            e = stack.pop()
+            if e in needed:
+                continue
+            needed.add(e)
+            stack.extend(r for r in batch.entries[e][1] if r >= 0 and r not in known)
+        for e in sorted(needed):
+            sig, sources, _ = batch.entries[e]
+            operands = tuple(value_of(r) for r in sources)
+            value_of(e).recipe = Recipe(sig, operands, batch.scalars[e])
+
+    def _release(self, batch: Batch) -> list[Any]:
+        """Take the leaves' buffers from a batch; the executor drops each after its last use."""
+        buffers, batch.leaves = batch.leaves, []
+        with _holds:
+            for buffer in buffers:
+                buffer.holds -= 1
+        return buffers
+
+    def _close(self, batch: Batch) -> None:
+        """Let the handles of leaves forget a batch that is done."""
+        for r in batch.leaf_handles:
+            value = r()
+            if value is not None and value.tape is batch:
+                value.tape = None
+                value.index = -1
+        self._release(batch)
+        batch.leaf_handles = []
+        if batch is self.batch:
+            self.batch = Batch(self)
+
+
+def _snapshot(outs: Sequence[weakref.ref[Value]]) -> tuple[list[Value | None], list[int]]:
+    """Return the results that are alive, held strongly from now on, and who needs each."""
+    # run op by op, a result has no storage yet when it is flushed, and is no recipe
+    saved = HELD if config.eager else SAVED
+    values: list[Value | None] = []
+    live: list[int] = []
+    for r in outs:
+        value = r()
+        values.append(value)
+        if value is None:
+            live.append(DEAD)
+            continue
+        holder = value.holder
+        if holder.__class__ is _ref:  # the usual case of `Value.held`, without a call
+            storage = holder()
+            live.append(HELD if storage is not None and storage.value is value else saved)
+        else:
+            live.append(HELD if value.held else saved)
+    return values, live
+
+
+plans_of: dict[Any, dict[Any, Plan]] = {}
+local = threading.local()
+_ref = weakref.ref
+_holds = threading.Lock()
+"""Guards `Buffer.holds`: tapes of several threads may read one buffer."""
+
+
+def recorder_of(device: Any) -> Recorder:
+    try:
+        return local.recorders[device]  # type: ignore[no-any-return]
+    except AttributeError:
+        local.recorders = {}
+    except KeyError:
+        pass
+    made = local.recorders[device] = Recorder(device)
+    return made
+
+
+def _failed(value: Value) -> ExecutionError:
+    error = ExecutionError(
+        f"read: this value was never computed, because a kernel that it depends on failed: "
+        f"{value.error}"
+    )
+    error.__cause__ = value.error
+    return error
+
+
+def realize(value: Value) -> Any:
+    """Return the buffer that holds `value`; enqueues what it needs, does not wait.
+
+    Raises:
+        ExecutionError: a kernel that it depends on failed.
+    """
+    if value.buffer is None:
+        if value.recipe is not None:
+            recorder = recorder_of(value.device)
+            recorder._prepare(value)
+            recorder.flush()
+        tape = value.tape
+        if tape is not None:
+            tape.recorder.flush()
+        if value.buffer is None:
+            raise _failed(value)
+    return value.buffer

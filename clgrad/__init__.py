@@ -69,6 +69,7 @@ from clgrad.errors import (
     AutogradError,
     ClgradError,
     ClgradIndexError,
+    ClgradNotImplementedError,
     ClgradRuntimeError,
     ClgradTypeError,
     ClgradValueError,
@@ -82,6 +83,7 @@ from clgrad.errors import (
     OutOfMemoryError,
     ShapeError,
     StateDictError,
+    UnsupportedDTypeError,
     VersionError,
 )
 from clgrad.functional import FAMILIES as _FAMILIES
@@ -208,6 +210,7 @@ __all__ = [
     "AutogradError",
     "ClgradError",
     "ClgradIndexError",
+    "ClgradNotImplementedError",
     "ClgradRuntimeError",
     "ClgradTypeError",
     "ClgradValueError",
@@ -226,6 +229,7 @@ __all__ = [
     "Size",
     "StateDictError",
     "Tensor",
+    "UnsupportedDTypeError",
     "VersionError",
     "arange",
     "as_tensor",

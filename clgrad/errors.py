@@ -16,6 +16,8 @@
     ├── ClgradIndexError   (IndexError)     dims, indices, targets out of range
     ├── ClgradTypeError    (TypeError)      an argument of the wrong Python type
     ├── ClgradValueError   (ValueError)     an argument with a value that has no meaning
+    ├── ClgradNotImplementedError (NotImplementedError)  a mode that there is not
+    │   └── UnsupportedDTypeError           … for a dtype; a DTypeError too
     └── FormulaError       (ValueError)     a scalar formula that cannot be read
     ClgradWarning          (UserWarning)    what clgrad goes on from, but its user should know
 
@@ -88,6 +90,14 @@ class ClgradTypeError(ClgradError, TypeError):
 
 class ClgradValueError(ClgradError, ValueError):
     """An argument whose value has no meaning for the function."""
+
+
+class ClgradNotImplementedError(ClgradError, NotImplementedError):
+    """A mode that a function does not have, for this input or at all."""
+
+
+class UnsupportedDTypeError(DTypeError, ClgradNotImplementedError):
+    """A function that there is not for a dtype, where PyTorch raises a NotImplementedError."""
 
 
 class FormulaError(ClgradError, ValueError):

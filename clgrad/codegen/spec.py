@@ -14,11 +14,12 @@ from clgrad.dtypes import DType
 from clgrad.expr import Expr
 from clgrad.traits import DeviceTraits
 
-Arg = tuple[str] | tuple[str, int]
+Arg = tuple[str] | tuple[str, int | float]
 """One kernel argument. Buffers: `("in", k)` of operand k, `("out",)`, `("temp", k)` scratch,
 `("extra", k)` of the epilogue, `("flags",)` the device's error flags. Numbers: `("int", value)`,
-`("in_offset", k)` and `("extra_offset", k)` in elements, `("scalar", k)` number k of the call,
-`("flag",)` the position among the flags at which this call may report (see `graph.flags`)."""
+which may be a float, `("in_offset", k)` and `("extra_offset", k)` in elements, `("scalar", k)`
+number k of the call, `("flag",)` the position among the flags at which this call may report (see
+`graph.flags`)."""
 
 
 class Spec(Protocol):

@@ -11,6 +11,7 @@ from types import ModuleType
 from clgrad.functional import (
     convolution,
     distances,
+    imaging,
     joining,
     normalization,
     norms,
@@ -21,6 +22,6 @@ from clgrad.functional import (
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
-    convolution, distances, joining, normalization, norms, pooling, products, shaping, softmax,
+    convolution, distances, imaging, joining, normalization, norms, pooling, products, shaping, softmax,
 )  # fmt: skip
 """The modules whose functions users see."""

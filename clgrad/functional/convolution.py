@@ -11,7 +11,7 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.dtypes import bool_
-from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
+from clgrad.errors import ClgradTypeError, DTypeError, ShapeError, UnsupportedDTypeError
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.convolution import conv, conv_image, conv_output, conv_weight
 from clgrad.ops.meta import Meta
@@ -184,7 +184,9 @@ def _check(
 
 def _check_dtypes(op: str, x: Meta, w: Meta, b: Meta | None) -> None:
     if x.dtype is bool_:
-        raise DTypeError(f"{op}: not implemented for bool. Hint: cast with .to(clgrad.float32).")
+        raise UnsupportedDTypeError(
+            f"{op}: not implemented for bool. Hint: cast with .to(clgrad.float32)."
+        )
     for name, other in (("weight", w), ("bias", b)):
         if other is not None and other.dtype is not x.dtype:
             raise DTypeError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.dtypes import bool_, int64
-from clgrad.errors import ClgradIndexError, ClgradTypeError, DTypeError, ShapeError
+from clgrad.errors import ClgradIndexError, ClgradTypeError, ShapeError, UnsupportedDTypeError
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.meta import Meta
 from clgrad.ops.pooling import Windows, window_argmax, window_max, window_mean, window_take
@@ -171,7 +171,9 @@ def _widen(op: str, x: Tensor, value: Any, fill: Any) -> Any:
 
 def _largest(op: str, x: Tensor, windows: Windows, return_indices: bool) -> Pooled:
     if x._meta.dtype is bool_:
-        raise DTypeError(f"{op}: not implemented for bool. Hint: cast with .to(clgrad.uint8).")
+        raise UnsupportedDTypeError(
+            f"{op}: not implemented for bool. Hint: cast with .to(clgrad.uint8)."
+        )
     if not return_indices and not (mode.grad and requires_grad_of(x)):
         largest: Tensor = apply(window_max, (x,), (windows,))
         return largest
@@ -291,7 +293,7 @@ def adaptive_max_pool1d(input: Tensor, output_size: Sizes) -> Any:
 
 def _mean(op: str, x: Tensor, windows: Windows) -> Tensor:
     if not x._meta.dtype.is_floating_point and x._meta.dtype is not int64:
-        raise DTypeError(
+        raise UnsupportedDTypeError(
             f"{op}: not implemented for {x.dtype.name}. Expected a floating-point dtype. "
             "Hint: input.float()."
         )

@@ -11,14 +11,6 @@ from clgrad.dispatch import apply, unary
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError
 from clgrad.functional.batch_norm import batch_norm, instance_norm
-from clgrad.functional.convolution import (
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-)
 from clgrad.functional.distances import (
     cdist,
     cosine_similarity,
@@ -27,24 +19,8 @@ from clgrad.functional.distances import (
 )
 from clgrad.functional.linear import linear
 from clgrad.functional.normalization import group_norm, layer_norm, rms_norm
-from clgrad.functional.pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    lp_pool1d,
-    lp_pool2d,
-    lp_pool3d,
-    max_pool1d,
-    max_pool1d_with_indices,
-    max_pool2d,
-    max_pool2d_with_indices,
-    max_pool3d,
-    max_pool3d_with_indices,
-)
 from clgrad.host import array_of
+from clgrad.nn import image_functions
 from clgrad.nn.class_losses import (
     cross_entropy,
     multi_margin_loss,
@@ -53,14 +29,7 @@ from clgrad.nn.class_losses import (
     nll_loss,
 )
 from clgrad.nn.classes import known_bounds
-from clgrad.nn.image_functions import (
-    adaptive_max_pool1d,
-    adaptive_max_pool1d_with_indices,
-    adaptive_max_pool2d,
-    adaptive_max_pool2d_with_indices,
-    adaptive_max_pool3d,
-    adaptive_max_pool3d_with_indices,
-)
+from clgrad.nn.image_functions import *  # noqa: F403  # its __all__ is the list
 from clgrad.nn.margin_losses import (
     cosine_embedding_loss,
     hinge_embedding_loss,
@@ -153,28 +122,10 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 
 __all__ = [
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
-    "adaptive_max_pool1d",
-    "adaptive_max_pool1d_with_indices",
-    "adaptive_max_pool2d",
-    "adaptive_max_pool2d_with_indices",
-    "adaptive_max_pool3d",
-    "adaptive_max_pool3d_with_indices",
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cdist",
-    "conv1d",
-    "conv2d",
-    "conv3d",
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
@@ -188,16 +139,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "log_softmax",
-    "lp_pool1d",
-    "lp_pool2d",
-    "lp_pool3d",
     "margin_ranking_loss",
-    "max_pool1d",
-    "max_pool1d_with_indices",
-    "max_pool2d",
-    "max_pool2d_with_indices",
-    "max_pool3d",
-    "max_pool3d_with_indices",
     "mse_loss",
     "multi_margin_loss",
     "multilabel_margin_loss",
@@ -220,3 +162,4 @@ __all__ = [
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
+__all__ += image_functions.__all__

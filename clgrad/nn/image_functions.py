@@ -1,11 +1,55 @@
-"""Pooling as `torch.nn.functional` has it, where that differs from `clgrad.<name>`."""
+"""What `nn.functional` has for images: convolution, pooling, resampling, rearranging.
+
+All of it is in `clgrad.functional`; here are the names, and the functions that
+`torch.nn.functional` has otherwise than `torch`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from clgrad.functional.pooling import adaptive_max_pool
+from clgrad.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
+from clgrad.functional.imaging import (
+    channel_shuffle,
+    fold,
+    local_response_norm,
+    native_channel_shuffle,
+    pixel_shuffle,
+    pixel_unshuffle,
+    unfold,
+)
+from clgrad.functional.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+    max_pool1d,
+    max_pool1d_with_indices,
+    max_pool2d,
+    max_pool2d_with_indices,
+    max_pool3d,
+    max_pool3d_with_indices,
+)
+from clgrad.functional.resampling import (
+    interpolate,
+    upsample,
+    upsample_bilinear,
+    upsample_nearest,
+)
 from clgrad.tensor import Tensor
 
 
@@ -37,3 +81,15 @@ def _adaptive_max(rank: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
 adaptive_max_pool1d, adaptive_max_pool1d_with_indices = _adaptive_max(1)
 adaptive_max_pool2d, adaptive_max_pool2d_with_indices = _adaptive_max(2)
 adaptive_max_pool3d, adaptive_max_pool3d_with_indices = _adaptive_max(3)
+
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool2d_with_indices",
+    "adaptive_max_pool3d", "adaptive_max_pool3d_with_indices", "avg_pool1d", "avg_pool2d",
+    "avg_pool3d", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "fold", "interpolate", "local_response_norm",
+    "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
+    "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices", "native_channel_shuffle",
+    "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample", "upsample_bilinear",
+    "upsample_nearest",
+]  # fmt: skip

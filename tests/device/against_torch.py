@@ -114,7 +114,7 @@ def _error(case: Case, m: Any) -> Exception | None:
 def same_error(case: Case, words: str) -> None:
     """Assert that both libraries raise an error of one built-in class whose text has `words`."""
     theirs, ours = _error(case, torch), _error(case, clgrad)
-    builtin = (IndexError, TypeError, ValueError, RuntimeError)
+    builtin = (IndexError, TypeError, ValueError, NotImplementedError, RuntimeError)
     kind = next(c for c in builtin if isinstance(theirs, c))
     assert words in str(theirs), f"torch says {theirs!r}"
     assert isinstance(ours, kind), f"clgrad says {ours!r}, torch {theirs!r}"

@@ -22,6 +22,7 @@ from clgrad.functional import (
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
-    convolution, distances, imaging, joining, normalization, norms, pooling, products, shaping, softmax,
+    convolution, distances, imaging, joining, normalization, norms, pooling, products, shaping,
+    softmax,
 )  # fmt: skip
 """The modules whose functions users see."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
 from clgrad.codegen.loop_title import title
+from clgrad.codegen.source import SCALAR_CHARS
 from clgrad.dtypes import DType
 from clgrad.expr import (
     Expr,
@@ -26,12 +27,6 @@ from clgrad.traits import DeviceTraits
 
 if TYPE_CHECKING:
     from clgrad.codegen.loops import LoopSpec
-
-_SCALAR_CHARS = {
-    "int": "i", "uchar": "B", "ushort": "H", "uint": "I", "ulong": "L", "char": "b",
-    "short": "h", "long": "l", "float": "f", "double": "d",
-}  # fmt: skip
-
 
 COLUMN_VECTORS, COLUMN_VECTORS_OF_LONG, LONG_BODY = 8, 2, 16
 """Vectors that one item of a column reduction folds side by side, so that it reads a row in long
@@ -86,8 +81,8 @@ class LoopText:
             assert store.access.dtype is not None
             out.append((f"__global {store.access.dtype.cl} *out{k}", "buffer"))
         for k, dtype in enumerate(self.spec.scalars):
-            out.append((f"const {dtype.register} s{k}", _SCALAR_CHARS[dtype.register]))
-        char = _SCALAR_CHARS[self.index]
+            out.append((f"const {dtype.register} s{k}", SCALAR_CHARS[dtype.register]))
+        char = SCALAR_CHARS[self.index]
         names = []
         for access, label in self._accesses():
             if access.offset:

@@ -62,6 +62,10 @@ class MatmulProblem:
     epilogue: Epilogue | None = None
 
 
+_INDEX: Arg = ("index",)
+"""Stands for the buffer of an operand that is the number of the element."""
+
+
 @dataclass(slots=True)
 class _Operand:
     """One array of the small form: strides of the batch dimensions, then of two matrix axes."""
@@ -92,6 +96,7 @@ class _Form:
     acc: DType
     expr: Expr | None
     extras: list[_Operand] = field(default_factory=list)
+    numbers: tuple[DType, ...] = ()
 
     @property
     def batches(self) -> int:
@@ -102,8 +107,11 @@ class _Form:
         if self.expr is None:
             return None
         kinds = {0: "broadcast", 1: "contiguous"}
-        extras = tuple(ExtraSpec(x.dtype, kinds.get(x.second, "strided")) for x in self.extras)
-        return EpilogueSpec(self.expr, extras)
+        extras = tuple(
+            ExtraSpec(x.dtype, kinds.get(x.second, "strided"), x.buffer == _INDEX)
+            for x in self.extras
+        )
+        return EpilogueSpec(self.expr, extras, self.numbers)
 
     def batch_args(self, operands: list[_Operand]) -> tuple[Arg, ...]:
         """Return sizes and strides in the order of `batch_parameters` in `_gemm.j2`."""
@@ -117,8 +125,9 @@ class _Form:
         """Return the arguments in the order of `extra_parameters` in `_gemm.j2`."""
         args: list[Arg] = []
         for x in self.extras:
-            args += [*x.pointer, ("int", x.first), ("int", x.second)]
-        return tuple(args)
+            pointer = x.pointer[1:] if x.buffer == _INDEX else x.pointer
+            args += [*pointer, ("int", x.first), ("int", x.second)]
+        return (*args, *(("number", k) for k in range(len(self.numbers))))
 
 
 def _ints(*values: int) -> tuple[Arg, ...]:
@@ -165,8 +174,9 @@ def _small_form(problem: MatmulProblem) -> _Form:
         operand(problem.b_dtype, problem.b_strides, ("in", 1), ("in_offset", 1)),
         problem.out_dtype, sum_dtype(problem.a_dtype, problem.b_dtype),
         epilogue.expr if epilogue else None,
-        [operand(x.dtype, x.strides, ("extra", i), ("extra_offset", i))
+        [operand(x.dtype, x.strides, _INDEX if x.is_index else ("extra", i), ("extra_offset", i))
          for i, x in enumerate(epilogue.extras)] if epilogue else [],
+        epilogue.numbers if epilogue else (),
     )  # fmt: skip
     arrays = [form.a, form.b, *form.extras]
     for d in reversed(range(len(form.batch))):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clgrad.codegen.source import KernelSource
+from clgrad.codegen.source import SCALAR_CHARS, KernelSource
 from clgrad.codegen.template import render_kernel
 from clgrad.dtypes import DType, bfloat16, float32, float64, uint32, uint64
 from clgrad.expr import Expr, helper_source, render
@@ -40,10 +40,12 @@ class ExtraSpec:
     Attributes:
         dtype: as stored.
         column: `broadcast` (one element per row), `contiguous` (columns adjacent) or `strided`.
+        is_index: it is not read: its value is the number of the element.
     """
 
     dtype: DType
     column: str
+    is_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,27 @@ class EpilogueSpec:
     """What happens to a finished sum in registers before it is rounded and written.
 
     Attributes:
-        expr: typed expression over `acc` (the sum) and `x0`, `x1`, ... (the extra operands).
+        expr: typed expression over `acc` (the sum), `x0`, `x1`, ... (the extra operands) and `s0`,
+            `s1`, ... (the numbers).
         extras: how each of these operands is read.
+        numbers: dtypes of the numbers.
     """
 
     expr: Expr
     extras: tuple[ExtraSpec, ...] = ()
+    numbers: tuple[DType, ...] = ()
 
     def _names(self) -> dict[str, str]:
-        return {"acc": "acc"} | {f"x{i}": f"x{i}" for i in range(len(self.extras))}
+        names = ["acc", *(f"x{i}" for i in range(len(self.extras)))]
+        names += [f"s{i}_all" for i in range(len(self.numbers))]
+        return {name.removesuffix("_all"): name for name in names}
+
+    def arguments(self) -> tuple[str, ...]:
+        """Return the types of the arguments, in the order of `extra_parameters` in `_gemm.j2`."""
+        kinds: list[str] = []
+        for extra in self.extras:
+            kinds += [_LONG] * 3 if extra.is_index else ["buffer", _LONG, _LONG, _LONG]
+        return (*kinds, *(SCALAR_CHARS[number.register] for number in self.numbers))
 
     def statements(self, width: int) -> list[str]:
         """Return the statements for `width` elements, leaves being the variables of their names."""
@@ -125,15 +139,12 @@ def finish_kernel(
         stored: dtype of what is written, in vectors of `store_width`.
     """
     vectors = _vector_access(traits)
-    name, source = render_kernel(
-        template, family, vectors=vectors, epilogue=epilogue,
-        extras=epilogue.extras if epilogue else (), **variables,
-    )  # fmt: skip
+    name, source = render_kernel(template, family, vectors=vectors, epilogue=epilogue, **variables)
     helpers: dict[str, None] = {}
     if vectors == "pointer":
         pairs = [*memory, (stored, store_width)]
         if epilogue:
-            pairs += [(extra.dtype, store_width) for extra in epilogue.extras]
+            pairs += [(x.dtype, store_width) for x in epilogue.extras if not x.is_index]
         for dtype, width in pairs:
             if width > 1 and f"cg_unaligned_{dtype.cl}{width} " in source:
                 helpers[_unaligned_helper(dtype.cl, dtype.itemsize, width)] = None
@@ -141,7 +152,7 @@ def finish_kernel(
         helpers[_bfloat16_helper(store_width)] = None
     if epilogue:
         helpers.update(dict.fromkeys(epilogue.helpers(store_width)))
-    extras = ("buffer", _LONG, _LONG, _LONG) * (len(epilogue.extras) if epilogue else 0)
+    extras = epilogue.arguments() if epilogue else ()
     return KernelSource(name=name, source=source, helpers=tuple(helpers), args=args + extras)
 
 

@@ -14,6 +14,12 @@ from clgrad.traits import DeviceTraits
 
 _NO_CONTRACT = "#pragma OPENCL FP_CONTRACT OFF\n"
 
+SCALAR_CHARS = {
+    "int": "i", "uchar": "B", "ushort": "H", "uint": "I", "ulong": "L", "char": "b",
+    "short": "h", "long": "l", "float": "f", "double": "d",
+}  # fmt: skip
+"""Argument type of a number in a register of this type, as `KernelSource.args` has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class KernelSource:

@@ -18,8 +18,8 @@ Arg = tuple[str] | tuple[str, int | float]
 """One kernel argument. Buffers: `("in", k)` of operand k, `("out",)`, `("temp", k)` scratch,
 `("extra", k)` of the epilogue, `("flags",)` the device's error flags. Numbers: `("int", value)`,
 which may be a float, `("in_offset", k)` and `("extra_offset", k)` in elements, `("scalar", k)`
-number k of the call, `("flag",)` the position among the flags at which this call may report (see
-`graph.flags`)."""
+number k of the call, `("number", k)` of the epilogue, `("flag",)` the position among the flags at
+which this call may report (see `graph.flags`)."""
 
 
 class Spec(Protocol):
@@ -70,10 +70,12 @@ class ExtraOperand:
         dtype: as stored.
         strides: in elements, for (*batch, m, n); 0 broadcasts. A bias of shape (n,) has
             `(0, ..., 0, 1)`.
+        is_index: no memory: the value is the number of the element that the strides lead to.
     """
 
     dtype: DType
     strides: tuple[int, ...]
+    is_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,12 @@ class Epilogue:
     """What happens to each finished sum before it is rounded and written.
 
     Attributes:
-        expr: typed expression over the leaves `acc` (the sum, of `sum_dtype`) and `x0`, `x1`, ...;
-            its value is a register of the result's dtype.
+        expr: typed expression over the leaves `acc` (the sum, of `sum_dtype`), `x0`, `x1`, ... and
+            `s0`, `s1`, ...; its value is a register of the result's dtype.
         extras: the operands behind `x0`, `x1`, ...
+        numbers: dtypes of the numbers `s0`, `s1`, ..., which are arguments.
     """
 
     expr: Expr
     extras: tuple[ExtraOperand, ...] = ()
+    numbers: tuple[DType, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clgrad.dtypes import DType
+from clgrad.dtypes import DType, bool_
 from clgrad.expr import Expr, call, count_ops, free_names, substitute
 from clgrad.expr import name as leaf
 from clgrad.expr.leaves import leaves_of
@@ -33,6 +33,8 @@ LONG_BODY = 16
 in any case (tanh-GELU's gradients, 16384 x 1024: 17 ms in two kernels, 33 in one)."""
 EXTRAS = 4
 """Operands that an epilogue adds to a matmul's own (bias, residual, scale, mask)."""
+AHEAD = 64
+"""Entries among which the ops of an epilogue are looked for."""
 SMALL = 4096
 """Points up to which a launch costs more than the work: such ops share a kernel if they can."""
 
@@ -69,7 +71,12 @@ class Fusion:
         self.home: dict[Ref, Group] = {}
         self.temporaries: list[tuple[int, DType]] = []
         """(numel, dtype) of each partial result; its ref is len(entries) + position."""
+        self.wanted = wanted
         self.readers = [0] * len(entries)
+        self.bases = {entry.base for entry in entries}
+        self.waiting: set[Ref] = set()
+        self.due: dict[Ref, tuple[Group, list[Ref], list[int]]] = {}
+        """Last op of an epilogue -> the group, its ops, and how many of them may be taken."""
         for e, entry in enumerate(entries):
             if wanted[e]:
                 for ref in entry.sources:
@@ -77,7 +84,9 @@ class Fusion:
                         self.readers[ref] += 1
         place = {"map": self._place_map, "reduce": self._place_reduce}
         for e, entry in enumerate(entries):
-            if wanted[e]:
+            if e in self.due:
+                self._place_epilogue(e)
+            elif wanted[e] and e not in self.waiting:
                 place.get(entry.sig.kind, self._place_single)(e)
         for e in range(len(entries)):
             if stored[e] and wanted[e]:
@@ -102,7 +111,7 @@ class Fusion:
                 ref in entry.sources for ref, _ in group.reads if ref is not None
             ):
                 ordered.append(group)
-        return [g for g in ordered if g.single is None or g.tail in entry.sources]
+        return [g for g in ordered if g.single is None]
 
     def _place_map(self, e: Ref) -> None:
         space = self.entries[e].sig.space
@@ -113,8 +122,6 @@ class Fusion:
             raise AssertionError(f"fusion: {self.entries[e].sig} does not fit its own space")
 
     def _join_map(self, group: Group, e: Ref) -> bool:
-        if group.single is not None:
-            return self._join_epilogue(group, e)
         sig = self.entries[e].sig
         if not self._room(group, sig.cost, len(sig.reads) + 1):
             return False
@@ -253,43 +260,111 @@ class Fusion:
                 expr = total if dtype is dtype.compute else call("cast", total, dtype=dtype)
                 group.members[e] = Member(expr, False, 0)
                 group.tail = e
+                self._plan_epilogue(e)
             return
         resolved = self._resolve(group, e, row=False)
         assert resolved is not None and sig.expr is not None
         expr = self._bind(group, e, sig.expr, resolved, group.own_layout(False))
         group.members[e] = Member(expr, False, 0)
 
-    def _join_epilogue(self, group: Group, e: Ref) -> bool:
-        """Apply a pointwise op to what a kernel family computes before it is stored.
+    # ---- what follows a kernel family's result ------------------------------------------------
 
-        Only where nobody else reads them; numbers are not among the operands of that kernel.
+    def _plan_epilogue(self, e: Ref) -> None:
+        """Look for the pointwise ops that follow `e` and whose last one alone is needed elsewhere.
+
+        They wait until the last of them is reached, because only then all that they read is placed.
         """
-        entry, tail = self.entries[e], group.tail
+        inside, found, ends = {e: 0}, [], []
+        for k in range(e + 1, min(e + AHEAD, len(self.entries))):
+            entry = self.entries[k]
+            sig = entry.sig
+            read = [ref for ref in entry.sources if ref in inside]
+            if not read or not self.wanted[k] or k in self.waiting or not self._follows(sig, e):
+                continue
+            for ref in read:
+                inside[ref] += 1
+            inside[k] = 0
+            found.append(k)
+            alone = all(
+                uses == self.readers[ref] and not self.stored[ref] and ref not in self.bases
+                for ref, uses in inside.items()
+                if ref != k
+            )
+            if alone and sig.meta.dtype is self.entries[e].sig.meta.dtype:
+                ends.append(len(found))
+        if ends:
+            del found[ends[-1] :]
+            self.waiting.update(found)
+            self.due[found[-1]] = (self.home[e], found, ends)
+
+    def _follows(self, sig: Signature, e: Ref) -> bool:
+        """Whether an op may be part of an epilogue of `e`, as far as it says itself."""
+        return (
+            sig.kind == "map"
+            and bool_ not in sig.scalars
+            and fresh_numel(sig.space) == self.home[e].numel
+        )
+
+    def _place_epilogue(self, e: Ref) -> None:
+        """Take as many of the waiting ops as fit into their group; place the others as usual."""
+        group, found, ends = self.due.pop(e)
+        for end in reversed(ends):
+            if self._fits(group, found[:end]):
+                for k in found[:end]:
+                    self._join_epilogue(group, k)
+                del found[:end]
+                break
+        for k in found:
+            self._place_map(k)
+
+    def _fits(self, group: Group, found: Sequence[Ref]) -> bool:
+        """Whether these ops can be applied to what the group computes, before it is stored."""
+        beside: set[tuple[Ref, Layout]] = set()
+        cost = 0
+        for k in found:
+            entry = self.entries[k]
+            cost += entry.sig.cost
+            for ref, reads in zip(entry.sources, entry.sig.reads, strict=True):
+                layout = group.level_layout(reads, False)
+                if layout is None:
+                    return False
+                if ref == group.single or ref in found:
+                    if layout != group.own_layout(False):
+                        return False
+                    continue
+                origin = self.home.get(ref)
+                if origin is not None and self._depends(origin, group):
+                    return False
+                if not self._constant(group, ref, layout):
+                    beside.add((ref, layout))
+        return len(beside) <= EXTRAS and cost <= MAX_OPS
+
+    def _constant(self, group: Group, ref: Ref, layout: Layout) -> bool:
+        """Whether `ref` is made of numbers and indices alone, and so computed where it is read."""
+        home = self.home.get(ref)
+        member = None if home is None else home.members.get(ref)
+        if member is None or any(label[0] == "x" for label in free_names(member.expr)):
+            return False
+        return self._inlinable(group, ref, layout, MAX_OPS)
+
+    def _join_epilogue(self, group: Group, e: Ref) -> None:
+        """Apply a pointwise op to what a kernel family computes before it is stored."""
+        entry = self.entries[e]
         sig = entry.sig
-        assert tail is not None and sig.expr is not None
-        others = self.stored[tail] or self.readers[tail] != entry.sources.count(tail)
-        if others or sig.scalars or "i" in free_names(sig.expr) or len(group.reads) > EXTRAS:
-            return False
-        if fresh_numel(sig.space) != group.numel or sig.meta.dtype is not self._dtype_of(tail):
-            return False
-        layouts = []
-        for k, ref in enumerate(entry.sources):
-            layout = group.level_layout(sig.reads[k], False)
-            if layout is None or (ref == tail and layout != group.own_layout(False)):
-                return False
-            origin = self.home.get(ref)
-            if ref != tail and origin is not None and self._depends(origin, group):
-                return False
-            layouts.append(layout)
-        operands = [
-            group.members[tail].expr if ref == tail else self._take(group, ref, x, "read", dtype)
-            for ref, x, dtype in zip(entry.sources, layouts, sig.dtypes, strict=True)
-        ]
+        assert sig.expr is not None
+        operands = []
+        for ref, reads, dtype in zip(entry.sources, sig.reads, sig.dtypes, strict=True):
+            layout = group.level_layout(reads, False)
+            assert layout is not None
+            if ref in group.members:
+                operands.append(group.members[ref].expr)
+            else:
+                how = "inline" if self._constant(group, ref, layout) else "read"
+                operands.append(self._take(group, ref, layout, how, dtype))
         expr = self._bind(group, e, sig.expr, operands, group.own_layout(False))
         group.members[e] = Member(expr, False, 0)
         group.tail = e
         self.home[e] = group
-        return True
 
     def _dtype_of(self, ref: Ref) -> DType:
         return self.entries[ref].sig.meta.dtype

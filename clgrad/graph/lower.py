@@ -7,7 +7,7 @@ so that equal work gives an equal spec, whatever was recorded around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from clgrad.codegen.loop_spec import (
@@ -338,15 +338,17 @@ def _kernel(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Ste
     sig = entry.sig
     assert sig.lower is not None
     tail = e if group.tail is None else group.tail
-    epilogue, extras = _epilogue(group, tail) if tail != e else (None, [])
+    epilogue, beside = _epilogue(group, tail) if tail != e else (None, _Beside())
     lowered = sig.lower(sig, traits, epilogue)
     known: dict[Arg, StepArg] = {("out",): ("ref", tail), ("flag",): ("flag", e)}
     for k, (ref, layout) in enumerate(zip(entry.sources, sig.reads, strict=True)):
         known["in", k] = ("ref", ref)
         known["in_offset", k] = ("int", layout.offset)
-    for k, (ref, layout) in enumerate(extras):
-        known["extra", k] = ("ref", ref)
+    for k, (other, layout) in enumerate(beside.operands):
+        known["extra", k] = ("ref", other)
         known["extra_offset", k] = ("int", layout.offset)
+    for k, number in enumerate(beside.numbers):
+        known["number", k] = number
     for k in range(len(sig.scalars)):
         known["scalar", k] = ("scalar", e, k)
     launches = [
@@ -357,8 +359,9 @@ def _kernel(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Ste
         for x in lowered.launches
     ]  # fmt: skip
     reads: dict[Ref, list[tuple[Layout, int]]] = {}
-    for ref, layout in [*zip(entry.sources, sig.reads, strict=True), *extras]:
-        reads.setdefault(ref, []).append((layout, 0))
+    for source, layout in [*zip(entry.sources, sig.reads, strict=True), *beside.operands]:
+        if source is not None:
+            reads.setdefault(source, []).append((layout, 0))
     meta = entries[tail].sig.meta
     store = Store(tail, meta.dtype, Layout.contiguous(meta.shape), leaf("acc"), False, 0)
     return Step(group, launches, reads, [store], lowered.temporaries)
@@ -370,18 +373,36 @@ def _common(arg: Arg) -> StepArg:
     return arg
 
 
-def _epilogue(group: Group, tail: Ref) -> tuple[Epilogue, list[tuple[Ref, Layout]]]:
-    """Return what is applied to the sums, and the operands that it reads beside them."""
-    extras: list[tuple[Ref, Layout]] = []
+@dataclass(slots=True)
+class _Beside:
+    """What an epilogue reads beside the sums: operands (ref None for an index), and numbers."""
+
+    operands: list[tuple[Ref | None, Layout]] = field(default_factory=list)
+    numbers: list[StepArg] = field(default_factory=list)
+
+
+def _epilogue(group: Group, tail: Ref) -> tuple[Epilogue, _Beside]:
+    """Return what is applied to the sums, and what it reads beside them."""
+    beside = _Beside()
     operands: list[ExtraOperand] = []
+    numbers: list[DType] = []
     rename: dict[str, Expr] = {}
     expr = group.members[tail].expr
     for item in leaves_of([expr]):
         if item.label == "acc":
             continue
+        assert item.dtype is not None
+        if item.label[0] == "s":
+            entry, position, _ = group.scalars[int(item.label[1:])]
+            rename[item.label] = leaf(f"s{len(numbers)}", item.dtype)
+            numbers.append(item.dtype)
+            beside.numbers.append(
+                ("int", position) if entry is None else ("scalar", entry, position)
+            )
+            continue
         ref, layout = group.leaves[item.label]
-        assert ref is not None and item.dtype is not None
-        rename[item.label] = leaf(f"x{len(extras)}", item.dtype)
-        extras.append((ref, layout))
-        operands.append(ExtraOperand(item.dtype, layout.strides))
-    return Epilogue(substitute(expr, rename), tuple(operands)), extras
+        rename[item.label] = leaf(f"x{len(operands)}", item.dtype)
+        beside.operands.append((ref, layout))
+        operands.append(ExtraOperand(item.dtype, layout.strides, ref is None))
+    epilogue = Epilogue(substitute(expr, rename), tuple(operands), tuple(numbers))
+    return epilogue, beside

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clgrad import config
-from clgrad.dtypes import DType
+from clgrad.dtypes import DType, uint8
 from clgrad.errors import ExecutionError
 from clgrad.graph import execute, watch
 from clgrad.graph.fusion import Entry
@@ -240,7 +240,8 @@ class Recorder:
             if value is not None:
                 needed[value.index] = state
         entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
-        dtypes: dict[int, DType] = {}
+        # what no entry reads (a value that a segment was given and passes on) may be any dtype
+        dtypes: dict[int, DType] = dict.fromkeys([~k for k in range(len(infos))], uint8)
         for entry in entries:
             dtypes.update(zip(entry.sources, entry.sig.dtypes, strict=True))
             if entry.base is not None:

@@ -75,3 +75,35 @@ def test_two_readers_of_a_product_do_not_fuse_into_it(device: Any) -> None:
     total = (product.relu() + product).numpy()
     want = np.arange(12).reshape(3, 4) @ np.arange(12).reshape(3, 4).T
     np.testing.assert_array_equal(total, want * 2)
+
+
+@pytest.mark.parametrize("shape", [(33, 65, 17), (1, 64, 64), (64, 64, 1), (3, 5000, 4)], ids=str)
+def test_numbers_and_indices_are_operands_of_an_epilogue(
+    device: Any, shape: tuple[int, int, int]
+) -> None:
+    """`leaky_relu(c * number)`, and a mask made of the element's own number, as dropout's is."""
+    m, k, n = shape
+    rng = np.random.default_rng(2)
+    a, b = (
+        clgrad.tensor(rng.standard_normal(s).astype("f"), device=device) for s in ((m, k), (k, n))
+    )
+
+    def layer(number: float) -> Any:
+        scaled = (a @ b) * number - 0.5
+        kept = clgrad.where(scaled > 0, scaled, scaled * 0.25)
+        return kept * (clgrad.arange(m * n, device=device).reshape(m, n) > 9)
+
+    with config.override(eager=True):
+        apart = [layer(number).numpy() for number in (1.5, -2.0)]
+    (a @ b).numpy()
+    watch.reset()
+    held = a @ b
+    recorder.flush()
+    alone = watch.reset().launches
+    fused = [layer(number) for number in (1.5,)]
+    recorder.flush()
+    assert watch.reset().launches == alone
+    fused.append(layer(-2.0))
+    for got, want in zip(fused, apart, strict=True):
+        np.testing.assert_array_equal(got.numpy(), want)
+    assert held is not None

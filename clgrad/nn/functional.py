@@ -10,6 +10,9 @@ from clgrad.creation import arange
 from clgrad.dispatch import apply, unary
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError
+from clgrad.functional import attention
+from clgrad.functional import dropout as _dropout
+from clgrad.functional.attention import *  # noqa: F403  # its __all__ is the list
 from clgrad.functional.batch_norm import batch_norm, instance_norm
 from clgrad.functional.distances import (
     cdist,
@@ -17,6 +20,7 @@ from clgrad.functional.distances import (
     normalize,
     pairwise_distance,
 )
+from clgrad.functional.dropout import *  # noqa: F403  # as above
 from clgrad.functional.linear import linear
 from clgrad.functional.normalization import group_norm, layer_norm, rms_norm
 from clgrad.host import array_of
@@ -162,4 +166,6 @@ __all__ = [
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
+__all__ += attention.__all__
+__all__ += _dropout.__all__
 __all__ += image_functions.__all__

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
+from clgrad.errors import ClgradValueError
 from clgrad.nn import functional
 from clgrad.nn.modules.module import Module
+from clgrad.nn.modules.utils import described
 from clgrad.tensor import Tensor
 
 
-class ReLU(Module):
-    """The positive part; `inplace` overwrites the input."""
+class _Activation(Module):
+    """An activation that may overwrite its input, with settings that it prints."""
 
+    _settings: tuple[str, ...] = ()
+    inplace: bool = False
+
+    def extra_repr(self) -> str:
+        """Return the settings, and whether it works in place."""
+        shown = [described(self, name) for name in self._settings]
+        return ", ".join(shown + ["inplace=True"] * self.inplace)
+
+
+class _InPlace(_Activation):
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = inplace
+
+
+class ReLU(_InPlace):
+    """The positive part; `inplace` overwrites the input."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the activation of `input`, element by element."""
         return functional.relu(input, self.inplace)
 
-    def extra_repr(self) -> str:
-        """Return whether it works in place."""
-        return "inplace=True" if self.inplace else ""
 
-
-class SiLU(Module):
+class SiLU(_InPlace):
     """`x * sigmoid(x)`; `inplace` overwrites the input."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the activation of `input`, element by element."""
         return functional.silu(input, self.inplace)
-
-    def extra_repr(self) -> str:
-        """Return whether it works in place."""
-        return "inplace=True" if self.inplace else ""
 
 
 class Sigmoid(Module):
@@ -55,14 +59,15 @@ class Tanh(Module):
         return functional.tanh(input)
 
 
-class _AlongDim(Module):
+# ---- along a dim -------------------------------------------------------------------------------
+
+
+class _AlongDim(_Activation):
+    _settings = ("dim",)
+
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
-
-    def extra_repr(self) -> str:
-        """Return the dim."""
-        return f"dim={self.dim}"
 
 
 class Softmax(_AlongDim):
@@ -73,9 +78,33 @@ class Softmax(_AlongDim):
         return functional.softmax(input, self.dim)
 
 
+class Softmin(_AlongDim):
+    """The softmax of the negative."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the softmin of `input`."""
+        return functional.softmin(input, self.dim)
+
+
 class LogSoftmax(_AlongDim):
     """The logarithm of `Softmax`, without its overflow."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the logarithm of the softmax of `input`."""
         return functional.log_softmax(input, self.dim)
+
+
+class Softmax2d(Module):
+    """The softmax over the channels of images."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the softmax of `input`, shape (N, C, H, W) or (C, H, W), over C.
+
+        Raises:
+            ClgradValueError: another number of dims.
+        """
+        if input.ndim not in (3, 4):
+            raise ClgradValueError(
+                f"Softmax2d: expected input to be 3D or 4D, got {input.ndim}D instead"
+            )
+        return functional.softmax(input, -3)

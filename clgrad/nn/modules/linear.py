@@ -1,4 +1,4 @@
-"""Layers that are a matrix product, or only change the shape."""
+"""Layers that are a product with a weight, and the one that does nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,40 @@ from typing import Any
 from clgrad.creation import empty
 from clgrad.nn import functional, init
 from clgrad.nn.modules.module import Module
+from clgrad.nn.modules.utils import described
 from clgrad.nn.parameter import Parameter
 from clgrad.tensor import Tensor
 
 
-class Linear(Module):
+class Identity(Module):
+    """Returns its input; takes any arguments and ignores them."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        """Return `input`."""
+        return input
+
+
+class _Product(Module):
+    weight: Parameter
+    bias: Parameter | None
+
+    def _make(self, shape: tuple[int, ...], bias: bool, device: Any, dtype: Any) -> None:
+        self.weight = Parameter(empty(shape, device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(empty(shape[0], device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        raise NotImplementedError
+
+
+class Linear(_Product):
     """An affine map of the last dimension: `x @ weight.T + bias`.
 
     Args:
@@ -27,9 +56,6 @@ class Linear(Module):
         bias: shape (out_features), drawn likewise, or None.
     """
 
-    weight: Parameter
-    bias: Parameter | None
-
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
         dtype: Any = None,
@@ -37,12 +63,7 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter(empty(out_features, in_features, device=device, dtype=dtype))
-        if bias:
-            self.bias = Parameter(empty(out_features, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
-        self.reset_parameters()
+        self._make((out_features, in_features), bias, device, dtype)
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew. Source: PyTorch's defaults (He et al. 2015 with a = √5)."""
@@ -57,54 +78,4 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         """Return sizes, and whether there is a bias."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
-        )
-
-
-class Identity(Module):
-    """Returns its input; takes any arguments and ignores them."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Any:
-        """Return `input`."""
-        return input
-
-
-class Flatten(Module):
-    """Joins dimensions `start_dim` to `end_dim` into one."""
-
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return `input` flattened."""
-        flat: Tensor = input.flatten(self.start_dim, self.end_dim)
-        return flat
-
-    def extra_repr(self) -> str:
-        """Return the dims."""
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
-
-
-class Unflatten(Module):
-    """Splits dimension `dim` into several of sizes `unflattened_size`."""
-
-    def __init__(self, dim: int, unflattened_size: Any) -> None:
-        super().__init__()
-        self.dim = dim
-        self.unflattened_size = unflattened_size
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return `input` unflattened."""
-        made: Tensor = input.unflatten(self.dim, self.unflattened_size)
-        return made
-
-    def extra_repr(self) -> str:
-        """Return dim and sizes."""
-        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+        return f"{described(self, 'in_features', 'out_features')}, bias={self.bias is not None}"

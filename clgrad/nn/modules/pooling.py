@@ -1,0 +1,275 @@
+"""Pooling as modules; what they compute is in `functional`.
+
+Sizes are one number or one for each spatial dim; inputs have shape (N, C, *) or (C, *).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clgrad.nn import functional
+from clgrad.nn.modules.module import Module
+from clgrad.nn.modules.utils import BY_DIMS, described
+from clgrad.tensor import Tensor
+
+Sizes = int | tuple[int, ...]
+
+
+class _Pool(Module):
+    _settings: tuple[str, ...] = ("kernel_size", "stride", "padding")
+
+    def extra_repr(self) -> str:
+        """Return the settings."""
+        return described(self, *self._settings)
+
+
+class _MaxPoolNd(_Pool):
+    """The largest element of each window.
+
+    Args:
+        kernel_size: size of a window.
+        stride: from window to window; the kernel size if None.
+        padding: -inf on both sides.
+        dilation: from element to element of a window.
+        return_indices: return their positions in the plane too.
+        ceil_mode: count the last window also if it is not complete.
+    """
+
+    _settings = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+
+    def __init__(
+        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+        dilation: Sizes = 1, return_indices: bool = False, ceil_mode: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.return_indices = return_indices
+        self.ceil_mode = ceil_mode
+
+    def _pooled(self, call: Any, input: Tensor) -> Any:
+        return call(
+            input, self.kernel_size, self.stride, self.padding, self.dilation,
+            ceil_mode=self.ceil_mode, return_indices=self.return_indices,
+        )  # fmt: skip
+
+
+class MaxPool1d(_MaxPoolNd):
+    __doc__ = _MaxPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Any:
+        """Return what is pooled."""
+        return self._pooled(functional.max_pool1d, input)
+
+
+class MaxPool2d(_MaxPoolNd):
+    __doc__ = _MaxPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Any:
+        """Return what is pooled."""
+        return self._pooled(functional.max_pool2d, input)
+
+
+class MaxPool3d(_MaxPoolNd):
+    __doc__ = _MaxPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Any:
+        """Return what is pooled."""
+        return self._pooled(functional.max_pool3d, input)
+
+
+class AvgPool1d(_Pool):
+    """The mean of each window.
+
+    Args:
+        kernel_size: size of a window.
+        stride: from window to window; the kernel size if None.
+        padding: zeros on both sides.
+        ceil_mode: count the last window also if it is not complete.
+        count_include_pad: divide by the whole window, also where it lies outside.
+    """
+
+    def __init__(
+        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        each = BY_DIMS[1]
+        self.kernel_size = each(kernel_size)
+        self.stride = each(kernel_size if stride is None else stride)
+        self.padding = each(padding)
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return functional.avg_pool1d(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+            self.count_include_pad,
+        )  # fmt: skip
+
+
+class _AvgPoolNd(_Pool):
+    """The mean of each window.
+
+    Args:
+        kernel_size: size of a window.
+        stride: from window to window; the kernel size if None.
+        padding: zeros on both sides.
+        ceil_mode: count the last window also if it is not complete.
+        count_include_pad: divide by the whole window, also where it lies outside.
+        divisor_override: divide by this instead.
+    """
+
+    def __init__(
+        self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
+
+    def _pooled(self, call: Any, input: Tensor) -> Tensor:
+        made: Tensor = call(
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode,
+            self.count_include_pad, self.divisor_override,
+        )  # fmt: skip
+        return made
+
+
+class AvgPool2d(_AvgPoolNd):
+    __doc__ = _AvgPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return self._pooled(functional.avg_pool2d, input)
+
+
+class AvgPool3d(_AvgPoolNd):
+    __doc__ = _AvgPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return self._pooled(functional.avg_pool3d, input)
+
+
+class _LPPoolNd(_Pool):
+    """The p-norm of each window.
+
+    Args:
+        norm_type: p.
+        kernel_size: size of a window.
+        stride: from window to window; the kernel size if None.
+        ceil_mode: count the last window also if it is not complete.
+    """
+
+    _settings = ("norm_type", "kernel_size", "stride", "ceil_mode")
+
+    def __init__(
+        self, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None,
+        ceil_mode: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
+
+    def _pooled(self, call: Any, input: Tensor) -> Tensor:
+        made: Tensor = call(
+            input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode
+        )
+        return made
+
+
+class LPPool1d(_LPPoolNd):
+    __doc__ = _LPPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return self._pooled(functional.lp_pool1d, input)
+
+
+class LPPool2d(_LPPoolNd):
+    __doc__ = _LPPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return self._pooled(functional.lp_pool2d, input)
+
+
+class LPPool3d(_LPPoolNd):
+    __doc__ = _LPPoolNd.__doc__
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return self._pooled(functional.lp_pool3d, input)
+
+
+class _Adaptive(_Pool):
+    _settings = ("output_size",)
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+
+class AdaptiveAvgPool1d(_Adaptive):
+    """The means of windows that make a result of `output_size`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return functional.adaptive_avg_pool1d(input, self.output_size)
+
+
+class AdaptiveAvgPool2d(_Adaptive):
+    """The means of windows that make a result of `output_size`; None keeps a dim."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return functional.adaptive_avg_pool2d(input, self.output_size)
+
+
+class AdaptiveAvgPool3d(_Adaptive):
+    """The means of windows that make a result of `output_size`; None keeps a dim."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what is pooled."""
+        return functional.adaptive_avg_pool3d(input, self.output_size)
+
+
+class _AdaptiveMax(_Adaptive):
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
+
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """The largest of windows that make a result of `output_size`; their positions too."""
+
+    def forward(self, input: Tensor) -> Any:
+        """Return what is pooled."""
+        return functional.adaptive_max_pool1d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
+    """The largest of windows that make a result of `output_size`; their positions too."""
+
+    def forward(self, input: Tensor) -> Any:
+        """Return what is pooled."""
+        return functional.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool3d(_AdaptiveMax):
+    """The largest of windows that make a result of `output_size`; their positions too."""
+
+    def forward(self, input: Tensor) -> Any:
+        """Return what is pooled."""
+        return functional.adaptive_max_pool3d(input, self.output_size, self.return_indices)

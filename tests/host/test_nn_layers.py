@@ -1,0 +1,27 @@
+"""Layers against PyTorch's, on the interpreter: names, repr, results, gradients, state."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+pytest.importorskip("torch")
+
+from layer_twin import compare
+from layers import LAYERS, Layer
+
+import clgrad
+from clgrad.testing.interpreter import interpreted
+
+
+def here(layer: Layer) -> bool:
+    mode = layer.kwargs.get("padding_mode", "zeros")
+    return hasattr(clgrad.nn, layer.name) and mode == "zeros" and "gelu" not in layer.args
+
+
+@pytest.mark.parametrize("layer", [x for x in LAYERS if not x.device and here(x)], ids=str)
+def test_as_torch(layer: Layer) -> None:
+    with interpreted(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compare(layer)

@@ -1,110 +1,16 @@
-"""What the peers of `spine.py` do: the same programs in PyTorch and in clgrad, and their memory."""
+"""What the peers of `spine.py` do: the same programs in PyTorch and in clgrad."""
 
 from __future__ import annotations
 
 import gc
 import math
-import os
 from typing import Any
 
 import numpy as np
 from _pairs import Job, nothing
+from _peers import Peer, clear, data, gradients
 
 _SLOPE, _CUBIC = math.sqrt(2 / math.pi), 0.044715
-
-
-class Torch:
-    """PyTorch eager on the CPU.
-
-    Its peak memory is the largest sum of live storages, looked at after every op of forward and
-    backward: each op's result is entered with a weak reference to its storage, and what has
-    expired no longer counts. What an op holds inside while it runs is not seen, in its favour.
-    """
-
-    def __init__(self) -> None:
-        import torch
-
-        torch.set_num_threads(os.cpu_count() or 1)
-        self.m: Any = torch
-
-    wait = staticmethod(nothing)
-
-    def peak(self, call: Any, leaves: list[Any]) -> int:
-        from torch.multiprocessing.reductions import StorageWeakRef
-        from torch.utils._python_dispatch import TorchDispatchMode
-        from torch.utils._pytree import tree_leaves
-
-        torch = self.m
-        live: dict[int, tuple[Any, int]] = {}
-        before: set[int] = set()
-        peak = 0
-
-        class Watch(TorchDispatchMode):
-            def __torch_dispatch__(
-                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-            ) -> Any:
-                nonlocal peak
-                for leaf in tree_leaves((args, kwargs)):  # what is there without our seeing it made
-                    if isinstance(leaf, torch.Tensor) and _key(leaf) not in live:
-                        before.add(_key(leaf))
-                result = func(*args, **(kwargs or {}))
-                for key in [k for k, (ref, _) in live.items() if ref.expired()]:
-                    del live[key]
-                for leaf in tree_leaves(result):
-                    if isinstance(leaf, torch.Tensor) and _key(leaf) not in before:
-                        storage = leaf.untyped_storage()
-                        live[_key(leaf)] = (StorageWeakRef(storage), storage.nbytes())
-                peak = max(peak, sum(n for _, n in live.values()))
-                return result
-
-        def _key(tensor: Any) -> int:
-            return int(tensor.untyped_storage()._cdata)
-
-        _clear(leaves)
-        with Watch():
-            call()
-        return peak
-
-
-class Clgrad:
-    """clgrad on one device; its pool knows the peak."""
-
-    def __init__(self, device: str) -> None:
-        import clgrad
-
-        clgrad.set_default_device(device)
-        self.m: Any = clgrad
-
-    def wait(self) -> None:
-        self.m.synchronize()
-
-    def peak(self, call: Any, leaves: list[Any]) -> int:
-        pool = self.m.get_default_device().pool
-        call()  # compiles, and fills caches that stay
-        _clear(leaves)
-        self.wait()
-        pool.reset_peak()
-        before = pool.stats()["allocated.current"]
-        call()
-        self.wait()
-        return int(pool.stats()["allocated.peak"] - before)
-
-
-Peer = Torch | Clgrad
-
-
-def _data(peer: Peer, *shape: int, seed: int, grad: bool = True, scale: float = 1.0) -> Any:
-    values = np.random.default_rng(seed).standard_normal(shape, np.float32) * np.float32(scale)
-    return peer.m.tensor(values, requires_grad=grad)
-
-
-def _gradients(leaves: list[Any]) -> list[Any]:
-    return [x.grad.numpy() for x in leaves]
-
-
-def _clear(leaves: list[Any]) -> None:
-    for x in leaves:
-        x.grad = None
 
 
 def gelu(peer: Peer, rows: int, columns: int, item: bool = False) -> Job:
@@ -115,8 +21,8 @@ def gelu(peer: Peer, rows: int, columns: int, item: bool = False) -> Job:
         rows, columns: shape of x and the residual; the bias has `columns` elements.
         item: read the loss between forward and backward.
     """
-    x, residual = (_data(peer, rows, columns, seed=k) for k in (0, 1))
-    bias = _data(peer, columns, seed=2)
+    x, residual = (data(peer, rows, columns, seed=k) for k in (0, 1))
+    bias = data(peer, columns, seed=2)
     leaves = [x, bias, residual]
 
     def forward() -> Any:
@@ -126,7 +32,7 @@ def gelu(peer: Peer, rows: int, columns: int, item: bool = False) -> Job:
         return (y * y).mean()
 
     def call() -> Any:
-        _clear(leaves)
+        clear(leaves)
         loss = forward()  # its names are gone in backward, as a module's are
         if item:
             loss.item()
@@ -136,7 +42,7 @@ def gelu(peer: Peer, rows: int, columns: int, item: bool = False) -> Job:
     def values() -> list[Any]:
         loss = call()
         # sums of many elements are added up in different orders; scale them to their size
-        grads = [g * rows * (columns if g.ndim == 2 else 1) for g in _gradients(leaves)]
+        grads = [g * rows * (columns if g.ndim == 2 else 1) for g in gradients(leaves)]
         return [loss.detach().numpy(), *(g.ravel()[:: max(1, g.size // 10000)] for g in grads)]
 
     return Job(call, peer.wait, values, lambda: peer.peak(call, leaves))
@@ -144,11 +50,11 @@ def gelu(peer: Peer, rows: int, columns: int, item: bool = False) -> Job:
 
 def chain(peer: Peer, elements: int, ops: int) -> Job:
     """A chain of `ops` ops on few elements, forward and backward: what the host costs."""
-    x, w = _data(peer, elements, seed=3), _data(peer, elements, seed=4, scale=0.1)
+    x, w = data(peer, elements, seed=3), data(peer, elements, seed=4, scale=0.1)
     leaves = [x, w]
 
     def call() -> Any:
-        _clear(leaves)
+        clear(leaves)
         y = x
         for k in range(ops - 1):
             kind = k % 4
@@ -158,14 +64,14 @@ def chain(peer: Peer, elements: int, ops: int) -> Job:
         return loss
 
     def values() -> list[Any]:
-        return [call().detach().numpy(), *_gradients(leaves)]
+        return [call().detach().numpy(), *gradients(leaves)]
 
     return Job(call, peer.wait, values)
 
 
 def square(peer: Peer, elements: int) -> Job:
     """`(c * c).sum().backward()`."""
-    c = _data(peer, elements, seed=5)
+    c = data(peer, elements, seed=5)
 
     def call() -> None:
         c.grad = None
@@ -173,14 +79,14 @@ def square(peer: Peer, elements: int) -> Job:
 
     def values() -> list[Any]:
         call()
-        return _gradients([c])
+        return gradients([c])
 
     return Job(call, peer.wait, values)
 
 
 def matmul(peer: Peer, size: int) -> Job:
     """The product of two square matrices, written to new memory."""
-    a, b = (_data(peer, size, size, seed=k, grad=False, scale=size**-0.25) for k in (6, 7))
+    a, b = (data(peer, size, size, seed=k, grad=False, scale=size**-0.25) for k in (6, 7))
     flush = getattr(peer.m, "flush", nothing)
 
     def call() -> Any:

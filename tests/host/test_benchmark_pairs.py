@@ -91,9 +91,9 @@ def test_a_call_is_timed_by_the_best_of_a_turn(pairs: Any) -> None:
 
 def test_memory_of_pytorch_is_the_largest_sum_of_live_storages(pairs: Any) -> None:
     torch = pytest.importorskip("torch")
-    import _spine_jobs
+    import _peers
 
-    peer = object.__new__(_spine_jobs.Torch)
+    peer = object.__new__(_peers.Torch)
     peer.m = torch
     x = torch.ones(1000, requires_grad=True)
 
@@ -111,5 +111,5 @@ def test_memory_of_pytorch_is_the_largest_sum_of_live_storages(pairs: Any) -> No
 
 
 def teardown_module() -> None:
-    for name in ("_pairs", "_spine_jobs"):
+    for name in ("_pairs", "_peers"):
         sys.modules.pop(name, None)

@@ -243,8 +243,8 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
 # ---- the operators of Tensor: the same, with the number of operands fixed ----------------------
 
 
-def unary(op: Op) -> Callable[[Any], Tensor]:
-    """Return `apply` for one tensor and no parameters."""
+def unary(op: Op, static: tuple[Any, ...] = ()) -> Callable[[Any], Tensor]:
+    """Return `apply` for one tensor, with these static parameters."""
     plans: dict[Any, Plan] = {}
     _operator_plans.append(plans)
 
@@ -254,7 +254,10 @@ def unary(op: Op) -> Callable[[Any], Tensor]:
         if plan is None:
             if len(plans) > LIMIT:
                 plans.clear()
-            plan = plans[meta] = make_plan(op, (meta,), (), None)
+            plan = plans[meta] = make_plan(op, (meta,), static, None)
+        if plan.signature is None:
+            made: Tensor = _composite(plan, (x,))
+            return made
         result = fresh(backend.record(plan.signature, (x._storage.value,), ()), plan.metas[0])
         if (x._requires_grad or x._view is not None) and plan.node is not None and mode.grad:
             attach(plan, (x,), (), result)

@@ -6,65 +6,83 @@ built as one program. A step that fails poisons the values that depend on it; th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from clgrad.codegen.generate import generate
 from clgrad.graph.flags import flags_of
+from clgrad.graph.fusion import Entry
 from clgrad.graph.group import Ref
 from clgrad.graph.position import Position
 from clgrad.graph.schedule import Plan, PlanStep
 
 
 class Compiled:
-    """A step whose kernels are at hand: argument templates with holes for buffers and numbers."""
+    """A step whose kernels are at hand.
 
-    __slots__ = ("calls", "step")
+    `run(registers, scalars, places, device)` allocates and enqueues. It is written out as source,
+    because a loop over arguments and buffers takes as long as the driver's share of a launch.
+    """
 
-    def __init__(self, step: PlanStep, kernels: Sequence[Any]) -> None:
+    __slots__ = ("run", "step")
+
+    def __init__(self, step: PlanStep, kernels: Sequence[Any], entries: Sequence[Entry]) -> None:
         self.step = step
-        self.calls = []
-        for launch, kernel in zip(step.launches, kernels, strict=True):
-            template: list[Any] = []
-            buffers, temps, numbers, flags = [], [], [], []
+        lines = [f"    r[{made}] = r[{taken}]" for made, taken in step.donate]
+        lines += [f"    r[{ref}] = allocate({nbytes})" for ref, nbytes in step.alloc]
+        lines += [f"    device.copy(r[{a}], r[{b}], {nbytes})" for a, b, nbytes in step.copies]
+        lines += [f"    t{k} = allocate({nbytes})" for k, nbytes in enumerate(step.scratch)]
+        scope: dict[str, Any] = {"flags_of": flags_of}
+        for number, (launch, kernel) in enumerate(zip(step.launches, kernels, strict=True)):
+            scope[f"kernel{number}"] = kernel
+            scope[f"size{number}"] = (launch.global_size, launch.local_size)
+            arguments = []
             for position, arg in enumerate(launch.args):
-                template.append(arg[1] if arg[0] == "int" else None)
-                if arg[0] == "ref":
-                    buffers.append((position, arg[1]))
-                elif arg[0] == "temp":
-                    temps.append((position, arg[1]))
-                elif arg[0] == "scalar":
-                    numbers.append((position, *arg[1:]))
-                elif arg[0] == "flag":
-                    flags.append((launch.args.index(("flags",)), position, arg[1]))
-            self.calls.append(
-                (
-                    kernel, template, buffers, temps, numbers, flags, launch.global_size,
-                    launch.local_size,
-                )
-            )  # fmt: skip
+                kind, *rest = arg
+                if kind == "int":
+                    scope[f"n{number}_{position}"] = rest[0]
+                    arguments.append(f"n{number}_{position}")
+                elif kind == "flags":
+                    arguments.append("flags")
+                elif kind == "flag":
+                    name = entries[rest[0]].sig.op.name
+                    lines.append(
+                        f"    flags, flag = flags_of(device).claim({name!r}, p.get({rest[0]}))"
+                    )
+                    arguments.append("flag")
+                else:
+                    arguments.append(_REGISTERS[kind].format(*rest))
+            lines.append(f"    kernel{number}(({', '.join(arguments)},), *size{number})")
+        head = ["def run(r, s, p, device):", "    allocate = device.allocate"]
+        exec("\n".join([*head, *lines]), scope)
+        self.run: Callable[..., None] = scope["run"]
 
 
-def compile_steps(steps: Sequence[PlanStep], device: Any) -> list[Compiled]:
+_REGISTERS = {"ref": "r[{}]", "temp": "t{}", "scalar": "s[{}][{}]"}
+
+
+def compile_steps(
+    steps: Sequence[PlanStep], entries: Sequence[Entry], device: Any
+) -> list[Compiled]:
     """Return steps with their kernels, built as one program where they are missing."""
     sources = [generate(x.spec, device.traits) for s in steps for x in s.launches]
     kernels = iter(device.kernels(sources))
-    return [Compiled(s, [next(kernels) for _ in s.launches]) for s in steps]
+    return [Compiled(s, [next(kernels) for _ in s.launches], entries) for s in steps]
 
 
 def compile_one_by_one(
-    steps: Sequence[PlanStep], device: Any
+    steps: Sequence[PlanStep], entries: Sequence[Entry], device: Any
 ) -> tuple[list[Compiled], dict[int, BaseException]]:
     """Return what `compile_steps` does, and what is wrong with the steps that do not build."""
     compiled: list[Compiled] = []
     broken: dict[int, BaseException] = {}
     for step in steps:
         try:
-            compiled += compile_steps((step,), device)
+            compiled += compile_steps((step,), entries, device)
         except Exception as error:
             broken[len(compiled)] = error
-            compiled.append(Compiled(replace(step, launches=[]), ()))
+            compiled.append(Compiled(replace(step, launches=[]), (), entries))
     return compiled, broken
 
 
@@ -89,9 +107,9 @@ def run(
     broken: dict[int, BaseException] = {}
     if compiled_steps is None:
         try:
-            compiled_steps = plan.compiled = compile_steps(plan.steps, device)
+            compiled_steps = plan.compiled = compile_steps(plan.steps, plan.entries, device)
         except Exception:  # which the steps that do not build will raise again
-            compiled_steps, broken = compile_one_by_one(plan.steps, device)
+            compiled_steps, broken = compile_one_by_one(plan.steps, plan.entries, device)
     # leaves stand at the end, last first, so that a ref is the index of its register
     registers: list[Any] = [None] * plan.registers
     registers += reversed(leaves)
@@ -106,34 +124,7 @@ def run(
         try:
             if number in broken:
                 raise broken[number]
-            for made, taken in step.donate:
-                registers[made] = registers[taken]
-            for ref, nbytes in step.alloc:
-                registers[ref] = device.allocate(nbytes)
-            for source, target, nbytes in step.copies:
-                device.copy(registers[source], registers[target], nbytes)
-            temps = [device.allocate(n) for n in step.scratch] if step.scratch else ()
-            for (
-                kernel,
-                template,
-                buffers,
-                wanted,
-                numbers,
-                flags,
-                global_size,
-                local_size,
-            ) in compiled.calls:
-                args = template.copy()
-                for position, ref in buffers:
-                    args[position] = registers[ref]
-                for position, k in wanted:
-                    args[position] = temps[k]
-                for position, entry, k in numbers:
-                    args[position] = scalars[entry][k]
-                for page, position, entry in flags:
-                    name = plan.entries[entry].sig.op.name
-                    args[page], args[position] = flags_of(device).claim(name, places.get(entry))
-                kernel(args, global_size, local_size)
+            compiled.run(registers, scalars, places, device)
         except Exception as error:
             for ref in step.makes:
                 failed[ref] = error

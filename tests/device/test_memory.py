@@ -66,6 +66,7 @@ def test_training_is_flat(device: Any, uncollected: None) -> None:
         loss = step(params, x, y)
         if k % 10 == 0:
             first = loss.item()
+    del loss
     bytes_before, objects_before = in_use(device), len(gc.get_objects())
     built, blocks = counters.kernels_built, sys.getallocatedblocks()
     device.pool.reset_peak()
@@ -74,7 +75,7 @@ def test_training_is_flat(device: Any, uncollected: None) -> None:
         if k % 100 == 0:
             last = loss.item()
     del loss
-    assert in_use(device) == bytes_before
+    assert in_use(device) <= bytes_before
     # a handful for what tests and drivers keep themselves, 1,000 steps would be thousands
     assert len(gc.get_objects()) - objects_before < 50
     assert sys.getallocatedblocks() - blocks < 2000

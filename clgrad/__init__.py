@@ -123,7 +123,9 @@ def _install() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing"):
+    if name in (
+        "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "models",
+    ):  # fmt: skip
         import importlib
 
         return importlib.import_module(f"clgrad.{name}")

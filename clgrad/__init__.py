@@ -86,6 +86,13 @@ from clgrad.errors import (
     UnsupportedDTypeError,
     VersionError,
 )
+from clgrad.formats import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    preserve_format,
+    strided,
+)
 from clgrad.functional import FAMILIES as _FAMILIES
 from clgrad.generator import Generator, default_generator
 from clgrad.memory import (
@@ -98,7 +105,7 @@ from clgrad.ops.registry import OPS as _OPS
 from clgrad.ops.registry import Op
 from clgrad.ops.registry import pointwise as _declare_pointwise
 from clgrad.ops.registry import reduction as _declare_reduction
-from clgrad.random import initial_seed, manual_seed, rand, rand_like, randn, randn_like, seed
+from clgrad.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from clgrad.tensor import Size, Tensor
 
 _BY_HAND = frozenset(("to", "copy", "full", "arange", "clone", "rand", "randn", "mm", "bmm"))
@@ -238,6 +245,9 @@ __all__ = [
     "autograd",
     "bfloat16",
     "bool",
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
     "default_generator",
     "device",
     "devices",
@@ -258,6 +268,7 @@ __all__ = [
     "full_like",
     "get_default_device",
     "get_default_dtype",
+    "get_rng_state",
     "half",
     "inference_mode",
     "initial_seed",
@@ -279,11 +290,8 @@ __all__ = [
     "ones",
     "ones_like",
     "pointwise",
+    "preserve_format",
     "promote_types",
-    "rand",
-    "rand_like",
-    "randn",
-    "randn_like",
     "random",
     "reduction",
     "reset_peak_memory_stats",
@@ -292,7 +300,9 @@ __all__ = [
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_rng_state",
     "short",
+    "strided",
     "synchronize",
     "tensor",
     "uint8",

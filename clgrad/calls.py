@@ -170,15 +170,18 @@ def check_out(name: str, out: Any, operands: tuple[Any, ...]) -> None:
 
 
 def store_out(name: str, out: Any, result: Tensor) -> Tensor:
-    """Write `result` into `out` and return that.
+    """Write `result` into `out` and return that; one without elements takes its shape.
 
     Raises:
         ShapeError: the shapes differ. DTypeError: the cast would lose more than precision.
     """
+    if result.shape != out.shape and not out.numel() and out._view is None:
+        writing.check_cast(name, result.dtype, out.dtype)
+        return out.set_(result.detach().to(out.dtype))  # type: ignore[no-any-return]  # as below
     if result.shape != out.shape:
         raise ShapeError(
-            f"{name}: out has shape {list(out.shape)}. Expected {list(result.shape)}; nothing "
-            "is resized."
+            f"{name}: out has shape {list(out.shape)}. Expected {list(result.shape)}, or "
+            "no elements; nothing else is resized."
         )
     writing.check_cast(name, result.dtype, out.dtype)
     writing.copy_(out, result)

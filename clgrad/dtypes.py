@@ -6,12 +6,13 @@ float32; bool is stored as one byte that is 0 or 1. Nothing here knows OpenCL be
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from clgrad.errors import ClgradTypeError, DTypeError
+from clgrad.errors import ClgradRuntimeError, ClgradTypeError, DTypeError
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -118,7 +119,7 @@ def as_dtype(value: Any) -> DType:
     if value is int:
         return int64
     if value is float:
-        return _default
+        return float64
     if isinstance(value, str):
         return by_name(value)
     return from_numpy(value)
@@ -221,3 +222,45 @@ def of_number(value: bool | int | float) -> DType:
     if isinstance(value, int | np.integer):
         return int64
     return _default
+
+
+def limits(dtype: DType) -> tuple[int, int]:
+    """Return the least and the largest value of an integer dtype."""
+    bits = 8 * dtype.itemsize
+    return (0, (1 << bits) - 1) if dtype.kind == "u" else (-(1 << bits - 1), (1 << bits - 1) - 1)
+
+
+def overflow(dtype: DType) -> ClgradRuntimeError:
+    """Return the error for a number that does not fit into an integer dtype."""
+    return ClgradRuntimeError(
+        f"value cannot be converted to type {dtype.name} without overflow. Expected numbers from "
+        f"{limits(dtype)[0]} to {limits(dtype)[1]}."
+    )
+
+
+_LARGEST = {float16: 65504.0, bfloat16: 3.3895313892515355e38, float32: 3.4028234663852886e38}
+
+
+def number(value: Any, dtype: DType) -> bool | int | float:
+    """Return a Python number as one of `dtype`, which a kernel argument must be.
+
+    Raises:
+        ClgradRuntimeError: `dtype` does not hold a number of this size.
+    """
+    if dtype.kind == "b":
+        return bool(value)
+    if dtype.kind == "f":
+        given = float(value)
+        if math.isfinite(given) and abs(given) > _LARGEST.get(dtype, math.inf):
+            raise ClgradRuntimeError(
+                f"value cannot be converted to type {dtype.name} without overflow: {given}. "
+                f"Expected at most {_LARGEST[dtype]}, or inf."
+            )
+        return given
+    low, high = limits(dtype)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise overflow(dtype)
+    whole = int(value)
+    if whole > high or whole < (-high if dtype.kind == "u" else low):
+        raise overflow(dtype)
+    return whole % (high + 1) if dtype.kind == "u" else whole

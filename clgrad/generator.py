@@ -7,22 +7,34 @@ alone. So the state is two integers, advanced at the call and not when kernels r
 from __future__ import annotations
 
 import secrets
+import struct
 import threading
+from typing import Any
 
 from clgrad.errors import ClgradValueError
 
 _LIMIT = 1 << 64
 
 
+DEFAULT_SEED = 67280421310721
+"""What a generator starts from that nobody has seeded; PyTorch's number."""
+
+
 class Generator:
-    """A stream of random numbers; threads may share it."""
+    """A stream of random numbers; threads may share it, and so may all devices.
 
-    __slots__ = ("_lock", "_offset", "_seed")
+    Args:
+        device: kept as an attribute, for PyTorch's sake.
+        seed: default: the same for every generator.
+    """
 
-    def __init__(self, seed: int | None = None) -> None:
+    __slots__ = ("_lock", "_offset", "_seed", "device")
+
+    def __init__(self, device: Any = None, *, seed: int = DEFAULT_SEED) -> None:
         self._lock = threading.Lock()
-        self._seed = secrets.randbits(63) if seed is None else seed % _LIMIT
+        self._seed = int(seed) % _LIMIT
         self._offset = 0
+        self.device = device
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of `seed` from its beginning; returns the generator."""
@@ -47,27 +59,34 @@ class Generator:
             self._offset = (offset + count) % _LIMIT
             return self._seed, offset
 
+    def clone_state(self) -> Generator:
+        """Return another generator that goes on from where this one is."""
+        return Generator(self.device).set_state(self.get_state())
+
     def get_state(self) -> tuple[int, int]:
         """Return (seed, offset), which `set_state` takes."""
         with self._lock:
             return self._seed, self._offset
 
-    def set_state(self, state: tuple[int, int]) -> None:
+    def set_state(self, state: Any) -> Generator:
         """Go on from a state that `get_state` returned.
 
         Raises:
             ClgradValueError: it is no such state.
         """
         try:
+            if hasattr(state, "tolist"):  # the bytes that `clgrad.get_rng_state` returns
+                state = struct.unpack("<QQ", bytes(state.tolist()))
             seed, offset = state
             seed, offset = int(seed), int(offset)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, struct.error):
             raise ClgradValueError(
                 f"Generator.set_state: got {state!r}. Expected (seed, offset) of get_state()."
             ) from None
         with self._lock:
             self._seed, self._offset = seed % _LIMIT, offset % _LIMIT
+        return self
 
 
-default_generator = Generator()
+default_generator = Generator(seed=secrets.randbits(63))
 """What random functions use unless they are given another one."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from clgrad import autograd, creation, dispatch, dtypes, host, indexing, random, writing
+from clgrad import autograd, creation, dispatch, dtypes, host, indexing, writing
 from clgrad.calls import function, inplace
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError
-from clgrad.functional import FAMILIES, joining, products, shaping
+from clgrad.functional import FAMILIES, joining, making, products, shaping
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
 from clgrad.ops import pointwise as _pointwise  # noqa: F401  # as above
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
@@ -133,13 +133,12 @@ def _iterate(x: Tensor) -> Iterator[Tensor]:
 
 
 def _new(maker: Any) -> Any:
-    def make(x: Tensor, *size: Any, dtype: Any = None, device: Any = None,
-             requires_grad: bool = False) -> Tensor:  # fmt: skip
+    def make(x: Tensor, *args: Any, dtype: Any = None, device: Any = None, **named: Any) -> Tensor:
         made: Tensor = maker(
-            *size,
+            *args,
             dtype=x.dtype if dtype is None else dtype,
             device=x.device if device is None else device,
-            requires_grad=requires_grad,
+            **named,
         )
         return made
 
@@ -197,13 +196,13 @@ def _install_all() -> None:
     _install("where", lambda x, condition, other: function(OPS["where"])(condition, x, other))
     for name in ("copy_", "fill_", "zero_"):
         _install(name, getattr(writing, name))
-    for name in ("uniform_", "normal_"):
-        _install(name, getattr(random, name))
     _install("new_zeros", _new(creation.zeros))
     _install("new_ones", _new(creation.ones))
     _install("new_empty", _new(creation.empty))
     _install("new_full", _new(creation.full))
     _install("new_tensor", _new(creation.tensor))
+    _install("new", _new(creation.construct))
+    _install("new_empty_strided", _new(making.empty_strided))
     _install("T", property(_reverse))
     _install("mT", property(_matrix_transpose))
 

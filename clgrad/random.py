@@ -1,18 +1,18 @@
-"""Random tensors and in-place filling; the state of the stream is in `generator`."""
+"""The state of random number generation: seeds, and what is saved to go on from.
+
+What draws numbers is in `functional.sampling` and `functional.refilling`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from clgrad import writing
-from clgrad.creation import resolve_device, shape_of
-from clgrad.dispatch import apply
-from clgrad.dtypes import DType, as_dtype, get_default_dtype
-from clgrad.errors import DTypeError
+import numpy as np
+
+from clgrad.creation import tensor
 from clgrad.generator import Generator, default_generator
-from clgrad.ops import creation as _ops
-from clgrad.ops.registry import Op
-from clgrad.ops.signature import signature
 from clgrad.tensor import Tensor
 
 
@@ -31,101 +31,32 @@ def initial_seed() -> int:
     return default_generator.initial_seed()
 
 
-def _draw(
-    op: Op, shape: tuple[int, ...], generator: Generator | None, dtype: DType, device: Any
-) -> Tensor:
-    if not dtype.is_floating_point:
-        raise DTypeError(
-            f"{op.name}: got dtype {dtype.name}. Expected a floating-point dtype. "
-            "Hint: make floats and cast them."
-        )
-    count = 1
-    for n in shape:
-        count *= n
-    numbers = (generator or default_generator).advance(count)
-    made: Tensor = apply(op, numbers, (shape, dtype), device)
-    return made
+def get_rng_state() -> Tensor:
+    """Return the default generator's state: seed and offset as 16 bytes."""
+    state = np.array(default_generator.get_state(), np.dtype("<u8"))
+    return tensor(state.view(np.uint8))
 
 
-def _new(
-    op: Op, size: tuple[Any, ...], generator: Generator | None, dtype: Any, device: Any, grad: bool
-) -> Tensor:
-    kind = get_default_dtype() if dtype is None else as_dtype(dtype)
-    made = _draw(op, shape_of(size, op.name), generator, kind, resolve_device(device))
-    if grad:
-        made.requires_grad = True
-    return made
+def set_rng_state(new_state: Any) -> None:
+    """Go on from a state that `get_rng_state`, or a generator's `get_state`, returned.
+
+    Raises:
+        ClgradValueError: it is no such state.
+    """
+    default_generator.set_state(new_state)
 
 
-def rand(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
-    """Return uniform random numbers in [0, 1)."""
-    return _new(_ops.rand, size, generator, dtype, device, requires_grad)
+@contextmanager
+def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True) -> Iterator[None]:
+    """Let the default generator go on, after a `with` block, from where it was before.
 
-
-def randn(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:  # fmt: skip
-    """Return normal random numbers of mean 0 and variance 1."""
-    return _new(_ops.randn, size, generator, dtype, device, requires_grad)
-
-
-def rand_like(
-    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """Return uniform random numbers in [0, 1) of the shape, dtype and device of `x`."""
-    kind, where = x.dtype if dtype is None else dtype, x.device if device is None else device
-    return rand(x.shape, dtype=kind, device=where, requires_grad=requires_grad)
-
-
-def randn_like(
-    x: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """Return normal random numbers of the shape, dtype and device of `x`."""
-    kind, where = x.dtype if dtype is None else dtype, x.device if device is None else device
-    return randn(x.shape, dtype=kind, device=where, requires_grad=requires_grad)
-
-
-# ---- in place ----------------------------------------------------------------------------------
-
-
-class UniformBackward0(writing.OverwriteNode):
-    """Node of `uniform_`."""
-
-    __slots__ = ()
-
-
-class NormalBackward0(writing.OverwriteNode):
-    """Node of `normal_`."""
-
-    __slots__ = ()
-
-
-def _refill(
-    name: str, x: Tensor, op: Op, generator: Generator | None, node: Any, scale: float, shift: float
-) -> Tensor:
-    """Overwrite `x` with `draw * scale + shift`."""
-    meta = x._meta
-    numbers = (generator or default_generator).advance(meta.numel)
-    if scale == 1 and shift == 0:
-        source = signature(op, (int, int), (meta.shape, meta.dtype), meta.device)
-        return writing.overwrite(name, x, source, numbers, node)
-    drawn: Tensor = apply(op, numbers, (meta.shape, meta.dtype), meta.device)
-    return writing.copy_(x, drawn * scale + shift, node=node)
-
-
-def uniform_(
-    x: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None
-) -> Tensor:
-    """Overwrite `x` with uniform random numbers in [a, b)."""
-    return _refill("uniform_", x, _ops.rand, generator, UniformBackward0, b - a, a)
-
-
-def normal_(
-    x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
-) -> Tensor:
-    """Overwrite `x` with normal random numbers."""
-    return _refill("normal_", x, _ops.randn, generator, NormalBackward0, std, mean)
+    Args:
+        devices: taken for PyTorch's sake: one generator serves all devices.
+        enabled: whether anything is done at all.
+    """
+    state = default_generator.get_state()
+    try:
+        yield
+    finally:
+        if enabled:
+            default_generator.set_state(state)

@@ -51,7 +51,8 @@ class Size(tuple[int, ...]):
 class Tensor:
     """Numbers on a device, of one dtype, with as many dimensions as needed.
 
-    `Tensor(data)` copies nested sequences or an array; `clgrad.tensor` is the usual way.
+    `Tensor(2, 3)` has whatever its memory holds, `Tensor([2, 3])` copies a sequence in the default
+    dtype; `clgrad.tensor` is the usual way.
     """
 
     __slots__ = (
@@ -71,10 +72,11 @@ class Tensor:
     _hooks: NodeHooks | None  # of a leaf; others keep them in their node
     _inference: bool
 
-    _construct: Callable[..., Tensor]  # what `Tensor(data)` does; installed by `creation`
+    _construct: Callable[..., Tensor]  # `clgrad.tensor`; installed by `creation`
+    _make: Callable[..., Tensor]  # what `Tensor(…)` does; likewise
 
-    def __new__(cls, data: Any = (), **options: Any) -> Any:
-        made: Tensor = cls._make_subclass(cls, Tensor._construct(data, **options))
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        made: Tensor = cls._make_subclass(cls, Tensor._make(*args, **options))
         return made
 
     @staticmethod

@@ -12,6 +12,7 @@ from typing import Any
 from clgrad import dispatch
 from clgrad.dispatch import NUMBERS
 from clgrad.dtypes import DType
+from clgrad.dtypes import number as as_number
 from clgrad.errors import AutogradError, DTypeError, ShapeError
 from clgrad.layout import Layout, relation
 from clgrad.ops.meta import LIMIT, fresh_meta, meta_of
@@ -298,7 +299,7 @@ def _fill(name: str, target: Tensor, value: float, node: type[Node]) -> Tensor:
     for d in range(layout.ndim - 1, -1, -1):
         if layout.strides[d] == 0 and layout.shape[d] > 1:
             layout = layout.select(d, 0)  # one number everywhere: overlap does no harm
-    number = bool(value) if meta.dtype.kind == "b" else value
+    number = as_number(value, meta.dtype)
     source = signature(OPS["full"], (type(number),), (layout.shape, meta.dtype), meta.device)
     return overwrite(name, target, source, (number,), node, layout)
 

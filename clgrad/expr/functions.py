@@ -25,8 +25,8 @@ class Function:
     Attributes:
         name: how formulas call it, or the word behind an operator.
         params: names of its operands, as the derivatives use them.
-        result: `same` (the compute dtype), `bool`, `bits` (uint32), `float` (float64 where that is
-            computed in, otherwise float32) or `cast` (the node's own dtype).
+        result: `same` (the compute dtype), `bool`, `bits` (uint32), `wide` (uint64), `float`
+            (float64 where that is computed in, otherwise float32) or `cast` (the node's dtype).
         takes: kinds of dtype that it computes in, of `b` bool, `u` and `i` integer, `f` float.
         emit: the rule that writes it in OpenCL C.
         numpy: the same on arrays.
@@ -248,6 +248,9 @@ _add("cast", "x", emit.cast, np.asarray, "g", result="cast", takes="buif", cost=
 for _name, _result, _host in (
     ("random_bits", "bits", host.random_bits), ("random_uniform", "float", host.random_uniform),
     ("random_normal", "float", host.random_normal),
+    ("random_exponential", "float", host.random_exponential),
 ):  # fmt: skip
     _add(_name, "i seed offset", emit.random(_name), _host, result=_result, takes="buif",
          cost=3 * TRANSCENDENTAL)  # fmt: skip
+_add("random_integer", "i seed offset count", emit.random("random_integer"), host.random_integer,
+     result="wide", takes="buif", cost=3 * TRANSCENDENTAL)  # fmt: skip

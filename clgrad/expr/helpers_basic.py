@@ -351,6 +351,46 @@ static T cg_random_uniform(L i, K seed, K offset)
     return convert_T(bits >> 11) * 1.1102230246251565e-16;
 }
 """
+# floor(bits * count / 2**64) of 64 bits in two halves, so that no product overflows: the bias is
+# count / 2**64. Counts of more than 32 bits (0 stands for 2**64) take a remainder.
+BASIC["random_integer:u"] = """
+static T cg_random_integer(L i, K seed, K offset, K count)
+{
+    U word0, word1;
+    cg_philox<uint>(i, seed, offset, &word0, &word1);
+    K high = convert_K(word0), low = convert_K(word1);
+    K small = (high * count + ((low * count) >> 32)) >> 32;
+    if (ANY((count - 1UL) > 0xffffffffUL)) {
+        K bits = (high << 32) | low;
+        K rest = bits % (count == 0UL ? K(1) : count);
+        small = (count - 1UL) <= 0xffffffffUL ? small : (count == 0UL ? bits : rest);
+    }
+    return small;
+}
+"""
+# -log of a uniform number: from the end of (0, 1) that is nearer, so that neither small nor large
+# results are coarse, and none is 0.
+BASIC["random_exponential:f"] = """
+static T cg_random_exponential(L i, K seed, K offset)
+{
+    U word0, word1;
+    cg_philox<uint>(i, seed, offset, &word0, &word1);
+    F u = convert_F(word0) * 2.3283064365386963e-10f + 1.1641532182693481e-10f;
+    F v = convert_F(~word0) * 2.3283064365386963e-10f + 1.1641532182693481e-10f;
+    return u < 0.5f ? -cg_log(u) : -cg_log1p(-v);
+}
+"""
+BASIC["random_exponential:d"] = """
+static T cg_random_exponential(L i, K seed, K offset)
+{
+    U word0, word1;
+    cg_philox<uint>(i, seed, offset, &word0, &word1);
+    K bits = (convert_K(word0) << 32) | convert_K(word1);
+    D u = convert_D(bits) * 5.421010862427522e-20 + 2.710505431213761e-20;
+    D v = convert_D(~bits) * 5.421010862427522e-20 + 2.710505431213761e-20;
+    return u < 0.5 ? -cg_log(u) : -cg_log1p(-v);
+}
+"""
 # Box and Muller. The first word is used whole and off zero, so that tails reach 6.7 sigma.
 BASIC["random_normal:f"] = """
 static T cg_random_normal(L i, K seed, K offset)

@@ -238,3 +238,30 @@ def random_normal(i: Array, seed: Array, offset: Array, dtype: DType | None = No
     wide = np.sqrt(-2 * np.log(u.astype(np.float64)))
     result = wide * np.cos(2 * math.pi * angle.astype(np.float64))
     return result if dtype is not None and dtype.itemsize == 8 else result.astype(np.float32)
+
+
+def random_exponential(i: Array, seed: Array, offset: Array, dtype: DType | None = None) -> Array:
+    """Return exponential numbers of mean 1, positive: -log of a uniform number of (0, 1)."""
+    w0, w1 = philox(i, seed, offset)
+    if dtype is not None and dtype.itemsize == 8:
+        bits = (w0.astype(np.uint64) << np.uint64(32)) | w1.astype(np.uint64)
+        u, v = (b.astype(np.float64) * 2.0**-64 + 2.0**-65 for b in (bits, ~bits))
+        return np.where(u < 0.5, -np.log(u), -np.log1p(-v))
+    # As the kernel: the word is rounded to float32 first.
+    scale, half = np.float32(2.0**-32), np.float32(2.0**-33)
+    u, v = ((b.astype(np.float32) * scale + half).astype(np.float64) for b in (w0, ~w0))
+    with np.errstate(divide="ignore"):  # of the branch that is not taken
+        return np.where(u < 0.5, -np.log(u), -np.log1p(-v)).astype(np.float32)
+
+
+def random_integer(i: Array, seed: Array, offset: Array, count: Array) -> Array:
+    """Return integers of [0, count), of 64 bits; all of them if `count` is 0."""
+    high, low = (w.astype(np.uint64) for w in philox(i, seed, offset))
+    half = np.uint64(32)
+    bits = (high << half) | low
+    count = np.asarray(count).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        small = (high * count + ((low * count) >> half)) >> half
+        wide = (count - np.uint64(1)) > np.uint64(0xFFFFFFFF)
+    rest = bits % np.where(count == 0, np.uint64(1), count)
+    return np.where(wide, np.where(count == 0, bits, rest), small)

@@ -78,8 +78,7 @@ def _call(node: Expr, args: tuple[Expr, ...], compute: DType) -> Expr:
             "where", cast_to(condition, bool_), cast_to(a, dtype), cast_to(b, dtype), dtype=dtype
         )
     if node.op.startswith("random_"):
-        wanted = (int64, uint64, uint64)
-        operands = [cast_to(a, d) for a, d in zip(args, wanted, strict=True)]
+        operands = [cast_to(args[0], int64), *[cast_to(a, uint64) for a in args[1:]]]
         return call(node.op, *operands, dtype=_random_dtype(function, compute))
     dtype = _operand_dtype(function, args, compute)
     if dtype.kind not in function.takes:
@@ -108,6 +107,8 @@ def _operand_dtype(function: Function, args: tuple[Expr, ...], compute: DType) -
 def _random_dtype(function: Function, compute: DType) -> DType:
     if function.result == "bits":
         return uint32
+    if function.result == "wide":
+        return uint64
     return float64 if compute is float64 else float32
 
 

@@ -13,16 +13,19 @@ from clgrad.functional import (
     distances,
     imaging,
     joining,
+    making,
     normalization,
     norms,
     pooling,
     products,
+    refilling,
+    sampling,
     shaping,
     softmax,
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
-    convolution, distances, imaging, joining, normalization, norms, pooling, products, shaping,
-    softmax,
+    convolution, distances, imaging, joining, making, normalization, norms, pooling, products,
+    refilling, sampling, shaping, softmax,
 )  # fmt: skip
 """The modules whose functions users see."""

@@ -17,10 +17,10 @@ from clgrad.calls import function
 from clgrad.creation import arange, empty_like, tensor, zeros
 from clgrad.dtypes import float64
 from clgrad.errors import ClgradValueError
+from clgrad.functional.sampling import randn
 from clgrad.generator import Generator
 from clgrad.host import array_of
 from clgrad.ops.registry import OPS
-from clgrad.random import randn
 from clgrad.tape.grad_mode import no_grad
 from clgrad.tensor import Tensor
 

@@ -60,6 +60,7 @@ class Op:
             `none` each operand keeps its own.
         result: `same` as computed, `bool`, a dtype name, or `param:dtype`.
         masks: inputs that must be bool and take no part in promotion.
+        number_dtypes: creations: numeric param -> dtype in which it reaches the formula.
         derivatives: input name -> formula over `g`, inputs, numeric params and `y`, the result.
         backward: host function `(ctx, g) -> tuple of gradients`, where formulas do not do.
         saves: input -> names (inputs, `y`) that `backward` reads through `ctx.saved(name)` for its
@@ -81,6 +82,7 @@ class Op:
     promote: str = "default"
     result: str = "same"
     masks: frozenset[str] = frozenset()
+    number_dtypes: Mapping[str, str] = field(default_factory=dict)
     derivatives: Mapping[str, Expr] = field(default_factory=dict)
     backward: Callable[..., Any] | None = None
     saves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -211,15 +213,14 @@ def pointwise(
     return register(op) if add else op
 
 
-def creation(
-    name: str, params: str, formula: str, *, numeric_dtypes: str = "same", doc: str = ""
-) -> Op:
+def creation(name: str, params: str, formula: str, *, doc: str = "") -> Op:
     """Declare an op without tensor operands: a formula over numeric params and the index `i`.
 
-    Its static parameters are always `shape` and `dtype`; `numeric_dtypes="uint64"` passes the
-    numbers as 64-bit unsigned (seeds and offsets), `same` in the result's computing dtype.
+    Its static parameters are always `shape` and `dtype`. A number reaches the formula in the
+    result's computing dtype, or in one of its own, as `"seed: uint64"` says.
     """
-    _, numbers = _signature("*," + params)
+    parts = [part.partition(":") for part in params.split(",")]
+    numbers = tuple((label.strip(), REQUIRED) for label, _, _ in parts)
     names = {n for n, _ in numbers}
     return register(
         Op(
@@ -228,8 +229,8 @@ def creation(
             inputs=(),
             params=(*numbers, ("shape", REQUIRED), ("dtype", REQUIRED)),
             numeric=frozenset(names),
+            number_dtypes={label.strip(): d.strip() for label, _, d in parts if d},
             formula=parse(formula, {*names, "i"}),
-            promote=numeric_dtypes,
             result="param:dtype",
             doc=doc,
             source=formula,

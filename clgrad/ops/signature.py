@@ -251,16 +251,17 @@ def _creation(
     params = _static_params(op, static)
     shape, dtype = params["shape"], params["dtype"]
     compute = dtype.compute
-    numbers = compute if op.promote == "same" else by_name(op.promote)
-    leaves = {
-        p: leaf(f"s{k}", numbers) for k, p in enumerate(p for p, _ in op.params if p in op.numeric)
-    }
-    count = len(leaves)
+    leaves: dict[str, Expr] = {}
+    numbers: list[DType] = []
+    for p in (p for p, _ in op.params if p in op.numeric):
+        number = by_name(op.number_dtypes[p]) if p in op.number_dtypes else compute
+        leaves[p] = leaf(f"s{len(numbers)}", number)
+        numbers.append(number)
     leaves[INDEX] = leaf(INDEX, by_name("int64"))
     assert op.formula is not None
     expr = _cast(typed(op.formula, leaves, compute), dtype)
     return Signature(
-        op, "map", space=shape, reads=(), dtypes=(), expr=expr, scalars=(numbers,) * count,
+        op, "map", space=shape, reads=(), dtypes=(), expr=expr, scalars=tuple(numbers),
         meta=fresh_meta(dtype, shape, device),
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from clgrad.dtypes import DType, bool_, float16, float32, float64, int32, int64,
 from clgrad.expr import (
     Expr,
     call,
+    const,
     evaluate,
     free_names,
     helper_source,
@@ -359,15 +360,21 @@ def test_random_numbers_equal_the_host_bit_for_bit(device: Any, width: int) -> N
     computes = [float32, float64] if has_float64(device) else [float32]
     jobs = [Job(typed(parse("random_bits(i, seed, offset)"), env, int32), leaves)]
     for dtype in computes:
-        for text in ("random_uniform(i, seed, offset)", "random_normal(i, seed, offset)"):
-            jobs += [Job(typed(parse(text), env, dtype), leaves)]
+        for kind in ("uniform", "normal", "exponential"):
+            jobs += [Job(typed(parse(f"random_{kind}(i, seed, offset)"), env, dtype), leaves)]
+    # one count is as good as 2**64, and one is more than 32 bits
+    for count in (1, 7, 2**32 - 1, 2**32, 2**32 + 1, 3 * 2**61, 0):
+        text = "random_integer(i, seed, offset, count)"
+        counted = {**env, "count": const(count, uint64)}
+        jobs += [Job(typed(parse(text), counted, int64), leaves)]
     results = run(device, jobs, [(i, seed, offset)] * len(jobs), width)
     for one, got in zip(jobs, results, strict=True):
         wanted = evaluate(one.expr, {"i": i, "seed": seed, "offset": offset})
-        if one.expr.op == "random_normal":
+        if one.expr.op in ("random_normal", "random_exponential"):
             tolerance = 1e-5 if one.expr.dtype is float32 else 1e-12
             np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
-            assert abs(got.mean()) < 0.06
+            mean = 0 if one.expr.op == "random_normal" else 1
+            assert abs(got.mean() - mean) < 0.06
             assert abs(got.std() - 1) < 0.04
         else:
             np.testing.assert_array_equal(got, wanted)

@@ -1,0 +1,323 @@
+"""New random tensors.
+
+Every number comes from the seed and its position in the generator's stream, which is advanced at
+the call: results do not depend on the device, on fusion, or on when kernels run. Integers and
+uniform numbers are the same on all devices, bit for bit. Gradients of what is drawn are zero, as in
+PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clgrad.creation import like, maker, number_of, resolve_device, shape_of
+from clgrad.dispatch import apply
+from clgrad.dtypes import DType, as_dtype, bool_, get_default_dtype, int64, limits
+from clgrad.errors import ClgradRuntimeError, ClgradTypeError, DTypeError
+from clgrad.functional._out import with_out
+from clgrad.generator import Generator, default_generator
+from clgrad.ops import creation as _ops
+from clgrad.ops.registry import Op
+from clgrad.ops.registry import composite as _composite
+from clgrad.ops.signature import fresh_numel
+from clgrad.shapes import broadcast_shapes
+from clgrad.tensor import Tensor
+
+
+def draw(
+    op: Op, shape: tuple[int, ...], dtype: DType, device: Any, generator: Generator | None,
+    *numbers: Any,
+) -> Tensor:  # fmt: skip
+    """Return what a random op makes of the next numbers of a stream."""
+    start = (generator or default_generator).advance(fresh_numel(shape))
+    made: Tensor = apply(op, (*start, *numbers), (shape, dtype), device)
+    return made
+
+
+def check_float(op: str, dtype: DType) -> None:
+    """Raise `DTypeError` for what is no float."""
+    if not dtype.is_floating_point:
+        raise DTypeError(
+            f"{op}: not implemented for dtype {dtype.name}. Expected a floating-point dtype. "
+            "Hint: make floats and cast them."
+        )
+
+
+def _float(op: str, dtype: Any) -> DType:
+    kind = get_default_dtype() if dtype is None else as_dtype(dtype)
+    check_float(op, kind)
+    return kind
+
+
+# ---- uniform and normal --------------------------------------------------------------------------
+
+
+@maker
+def rand(
+    *args: Any, size: Any = None, generator: Generator | None = None, dtype: Any = None,
+    device: Any = None,
+) -> Tensor:  # fmt: skip
+    """Return uniform random numbers in [0, 1); sizes one by one or as one sequence."""
+    shape = shape_of(args if size is None else (size,), "rand")
+    return draw(_ops.rand, shape, _float("rand", dtype), resolve_device(device), generator)
+
+
+@maker
+def randn(
+    *args: Any, size: Any = None, generator: Generator | None = None, dtype: Any = None,
+    device: Any = None,
+) -> Tensor:  # fmt: skip
+    """Return normal random numbers of mean 0 and variance 1."""
+    shape = shape_of(args if size is None else (size,), "randn")
+    return draw(_ops.randn, shape, _float("randn", dtype), resolve_device(device), generator)
+
+
+@maker
+def rand_like(
+    input: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Return uniform random numbers in [0, 1) of the shape, dtype and device of `input`."""
+    kind, where = like("rand_like", input, dtype, device)
+    check_float("rand_like", kind)
+    return draw(_ops.rand, input._meta.shape, kind, where, generator)
+
+
+@maker
+def randn_like(
+    input: Tensor, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Return normal random numbers of the shape, dtype and device of `input`."""
+    kind, where = like("randn_like", input, dtype, device)
+    check_float("randn_like", kind)
+    return draw(_ops.randn, input._meta.shape, kind, where, generator)
+
+
+def _normal_backward(ctx: Any, g: Any) -> tuple[Any, ...]:
+    return tuple(g._zeros(ctx.shape(n)) if ctx.needs(n) else None for n in ctx.inputs())
+
+
+_normals = [
+    _composite(
+        name, inputs, forward, backward=_normal_backward, node_name=f"NormalBackward{k}",
+        doc="Normal random numbers around `mean`.",
+    )
+    for k, name, inputs, forward in (
+        (1, "_normal_mean", "drawn, mean, std", lambda z, m, s: m + z * s),
+        (2, "_normal_std", "drawn, mean, std", lambda z, m, s: z * s + m),
+        (3, "_normal_both", "drawn, mean, std", lambda z, m, s: m + z * s),
+    )
+]  # fmt: skip
+
+
+@with_out
+def normal(
+    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
+    dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
+    pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Return normal random numbers.
+
+    Args:
+        mean, std: tensors, which broadcast, or numbers; two numbers need `size`.
+        size: the shape where both are numbers.
+        generator: the stream to draw from.
+        dtype, device, requires_grad: as in `randn`, where both are numbers.
+
+    Raises:
+        ClgradRuntimeError: a `std` below 0; where it is a tensor, this waits for it.
+        DTypeError: `mean`, or where it is a number `std`, has no floating-point dtype.
+    """
+    tensors = [t for t in (mean, std) if isinstance(t, Tensor)]
+    if not tensors:
+        if size is None:
+            raise ClgradTypeError(
+                "normal() received an invalid combination of arguments: two numbers. Expected a "
+                "tensor, or size=(…) too."
+            )
+        middle, width = number_of("normal", "mean", mean), number_of("normal", "std", std)
+        _check_std(width)
+        kind, shape = _float("normal", dtype), shape_of((size,), "normal")
+        made = draw(
+            _ops.normal, shape, kind, resolve_device(device), generator, float(middle), float(width)
+        )
+        if requires_grad:
+            made.requires_grad = True
+        return made
+    first = tensors[0]
+    check_float("normal", first.dtype)
+    if isinstance(std, Tensor):
+        if std.numel() and std.detach().amin().item() < 0:
+            raise ClgradRuntimeError("normal expects all elements of std >= 0.0")
+    else:
+        std = float(number_of("normal", "std", std))
+        _check_std(std)
+    if not isinstance(mean, Tensor):
+        mean = float(number_of("normal", "mean", mean))
+    shape = broadcast_shapes(*(t._meta.shape for t in tensors), op="normal")
+    drawn = draw(_ops.randn, shape, first.dtype, first.device, generator)
+    which = 2 if len(tensors) == 2 else 0 if isinstance(mean, Tensor) else 1
+    result: Tensor = apply(_normals[which], (drawn, mean, std))
+    return result
+
+
+def _check_std(std: float) -> None:
+    if not std >= 0:
+        raise ClgradRuntimeError(f"normal expects std >= 0.0, but found std {std}")
+
+
+# ---- integers ------------------------------------------------------------------------------------
+
+
+def span(op: str, low: int, high: int, dtype: DType) -> tuple[int, int]:
+    """Return the first integer and the count of those from `low` to below `high`.
+
+    Raises:
+        ClgradRuntimeError: there are none, or `dtype` does not hold them.
+    """
+    if low >= high:
+        raise ClgradRuntimeError(
+            f"{op}: random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
+        )
+    if not dtype.is_floating_point:
+        least, most = (0, 1) if dtype is bool_ else limits(dtype)
+        for name, value in (("from", low), ("to - 1", high - 1)):
+            if not least <= value <= most:
+                raise ClgradRuntimeError(
+                    f"{op}: {name} is out of bounds for {dtype.name}: {value}. Expected {least} to "
+                    f"{most}."
+                )
+    return low, high - low
+
+
+def integers(
+    shape: tuple[int, ...], dtype: DType, device: Any, generator: Generator | None,
+    low: int, count: int,
+) -> Tensor:  # fmt: skip
+    """Return `count` integers (2**64 at most) from `low` on, at random."""
+    made = draw(_ops.randint, shape, int64, device, generator, _signed(low), count % (1 << 64))
+    return made if dtype is int64 else made.to(dtype)
+
+
+def _signed(value: int) -> int:
+    """Return a 64-bit integer as the kernel's signed argument."""
+    return (value + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def _whole(op: str, name: str, value: Any) -> int:
+    number = number_of(op, name, value)
+    if isinstance(number, float):
+        raise ClgradTypeError(f"{op}(): argument '{name}' must be int, not float.")
+    return int(number)
+
+
+def _bounds(op: str, args: tuple[Any, ...], low: Any, high: Any) -> tuple[int, int]:
+    """Return `low` and `high` given by position (high alone, or both) or by name."""
+    given = list(args)
+    if low is None and (len(given) > 1 or (given and high is not None)):
+        low = given.pop(0)
+    if high is None and given:
+        high = given.pop(0)
+    if high is None or given:
+        raise ClgradTypeError(
+            f"{op}() received an invalid combination of arguments. Expected (high, …) or "
+            "(low, high, …)."
+        )
+    return 0 if low is None else _whole(op, "low", low), _whole(op, "high", high)
+
+
+@maker
+def randint(
+    *args: Any, low: Any = None, high: Any = None, size: Any = None,
+    generator: Generator | None = None, dtype: Any = None, device: Any = None,
+) -> Tensor:  # fmt: skip
+    """Return random integers of [low, high): `randint(high, size)` or `randint(low, high, size)`.
+
+    Args:
+        low: the first; default: 0.
+        high: the first that is too large.
+        size: the shape, a sequence.
+        dtype: default: int64.
+
+    Raises:
+        ClgradRuntimeError: no integers between, or `dtype` does not hold them.
+    """
+    if size is None:
+        if not args:
+            raise ClgradTypeError('randint() missing 1 required positional arguments: "size"')
+        *given, size = args
+        args = tuple(given)
+    if not isinstance(size, tuple | list):
+        raise ClgradTypeError(
+            f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}."
+        )
+    kind = int64 if dtype is None else as_dtype(dtype)
+    first, count = span("randint", *_bounds("randint", args, low, high), kind)
+    shape = shape_of((size,), "randint")
+    return integers(shape, kind, resolve_device(device), generator, first, count)
+
+
+@maker
+def randint_like(
+    input: Tensor, *args: Any, low: Any = None, high: Any = None,
+    generator: Generator | None = None, dtype: Any = None, device: Any = None,
+) -> Tensor:  # fmt: skip
+    """Return random integers of [low, high) of the shape, dtype and device of `input`."""
+    kind, where = like("randint_like", input, dtype, device)
+    first, count = span("randint_like", *_bounds("randint_like", args, low, high), kind)
+    return integers(input._meta.shape, kind, where, generator, first, count)
+
+
+# ---- outcomes ------------------------------------------------------------------------------------
+
+
+def _outcome(x: Tensor, drawn: Tensor) -> Tensor:
+    made: Tensor = (drawn < x).to(x.dtype)
+    return made
+
+
+_bernoulli = _composite(
+    "_bernoulli", "x, drawn", _outcome, node_name="BernoulliBackward0",
+    backward=lambda ctx, g: (g._zeros(ctx.shape("x")), None), doc="Outcomes of probability x.",
+)  # fmt: skip
+
+
+@with_out
+def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = None) -> Tensor:
+    """Return ones with the probability that `input` says, or with `p`, else zeros.
+
+    Args:
+        input: probabilities, floats; where `p` is given, only shape and dtype count.
+        p: one probability for all elements.
+
+    Raises:
+        ClgradRuntimeError: `p` is not in [0, 1]. (Elements of `input` are not looked at.)
+        DTypeError: `input` has no floating-point dtype, and `p` is not given.
+    """
+    meta = input._meta
+    if p is not None:
+        chance = probability("bernoulli", p)
+        kind = meta.dtype
+        return draw(_ops.bernoulli, meta.shape, kind, meta.device, generator, chance, one(kind))
+    check_float("bernoulli", meta.dtype)
+    drawn = draw(_ops.rand, meta.shape, meta.dtype, meta.device, generator)
+    made: Tensor = apply(_bernoulli, (input, drawn))
+    return made
+
+
+def one(dtype: DType) -> bool | int | float:
+    """Return 1 as a number of `dtype`."""
+    return True if dtype.kind == "b" else 1.0 if dtype.kind == "f" else 1
+
+
+def probability(op: str, p: Any) -> float:
+    """Return a probability; raises `ClgradRuntimeError` outside of [0, 1]."""
+    chance = float(number_of(op, "p", p))
+    if not 0 <= chance <= 1:
+        raise ClgradRuntimeError(f"{op}_ expects p to be in [0, 1], but got p={p}")
+    return chance
+
+
+__all__ = [
+    "bernoulli", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+]  # fmt: skip
+METHODS = ["bernoulli"]

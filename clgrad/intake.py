@@ -169,7 +169,8 @@ def _ragged(op: str, listed: Any, dim: int) -> ClgradValueError | ClgradTypeErro
             )
         if deep and len(item) != len(first):
             return ClgradValueError(
-                f"{op}: expected sequence of length {len(first)} at dim {dim + 1} (got {len(item)})"
+                f"{op}: expected sequence of length {len(first)} at dim {dim + 1} "
+                f"(got {len(item)}). Sequences beside each other must be of equal lengths."
             )
     if not deep:
         return ClgradValueError(f"{op}: expected numbers at dim {dim}.")

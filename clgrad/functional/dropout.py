@@ -1,6 +1,6 @@
 """Dropout: zeros at random places; found in `clgrad.nn.functional`.
 
-The mask is a comparison with counter-based random numbers: it fuses into what reads it, and for
+The mask is one op, made of counter-based random numbers: it fuses into what reads it, and for
 backward it is drawn again rather than kept in memory.
 """
 
@@ -9,14 +9,11 @@ from __future__ import annotations
 import math
 import warnings
 
-from clgrad.calls import function
-from clgrad.dtypes import DType, float32
+from clgrad.dtypes import DType
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, ClgradValueError, DTypeError
-from clgrad.ops.registry import OPS
-from clgrad.random import rand
+from clgrad.functional.sampling import draw
+from clgrad.ops.creation import bernoulli
 from clgrad.tensor import Tensor
-
-_where = function(OPS["where"])
 
 _LOWEST = 1.7580993408473766
 """SELU's limit for small numbers, negated: scale * alpha. Source: Klambauer et al. 2017."""
@@ -31,8 +28,8 @@ def _check(name: str, input: Tensor, p: float) -> None:
         )
 
 
-def _noise(name: str, input: Tensor, lead: int | None, p: float, high: float, low: float) -> Tensor:
-    """Return `high` with probability 1 - p and `low` with p, one for all dims after `lead`."""
+def _noise(name: str, input: Tensor, lead: int | None, p: float, value: float) -> Tensor:
+    """Return `value` with probability 1 - p, else 0; one number for all dims after `lead`."""
     kind: DType = input.dtype
     if not kind.is_floating_point:
         raise DTypeError(
@@ -47,9 +44,7 @@ def _noise(name: str, input: Tensor, lead: int | None, p: float, high: float, lo
                 f"{len(shape)}."
             )
         shape = shape[:lead] + (1,) * (len(shape) - lead)
-    drawn = rand(shape, dtype=kind if kind.itemsize > 2 else float32, device=input.device)
-    made: Tensor = _where(drawn < 1 - p, high, low).to(kind)
-    return made
+    return draw(bernoulli, shape, kind, input.device, None, 1 - p, value)
 
 
 def _dropped(
@@ -58,7 +53,7 @@ def _dropped(
     if not training or not p or not input.numel():
         return input
     kept = 0.0 if p == 1 else 1 / (1 - p)
-    noise = _noise(name, input, lead, p, kept, 0.0)
+    noise = _noise(name, input, lead, p, kept)
     made: Tensor = input.mul_(noise) if inplace else input * noise
     return made
 
@@ -75,7 +70,7 @@ def _lowered(
     if p == 1:
         return _dropped(name, input, p, training, inplace)
     scale = 1 / math.sqrt((_LOWEST * _LOWEST * p + 1) * (1 - p))
-    kept = _noise(name, input, lead, p, 1.0, 0.0)
+    kept = _noise(name, input, lead, p, 1.0)
     shift = (kept - 1) * (_LOWEST * scale) + _LOWEST * scale * p
     made: Tensor = (input.mul_ if inplace else input.mul)(kept * scale)
     moved: Tensor = made.add_(shift) if inplace else made + shift

@@ -7,7 +7,6 @@ decides the order, adds up, calls hooks, and lets go of what was read.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -117,7 +116,7 @@ class Task:
     def run(self) -> None:
         """Run nodes until none is ready."""
         ready, buffers, keep = self.ready, self.buffers, self.keep_graph
-        plain = not self.captures and self.needed is None and not anomaly.Switch.used
+        plain = not self.captures and self.needed is None and not anomaly.mode.on
         while ready:
             node = heappop(ready)[2]
             grads = buffers.pop(node, None)
@@ -208,12 +207,15 @@ def _miscounted(node: Node, results: Sequence[Any]) -> AutogradError:
 
 def _watched(node: Node, grads: list[Any], wanted: list[bool] | None) -> Sequence[Any]:
     """Run a node in anomaly mode: say where it was made if it fails, and look for NaN."""
+    before, anomaly.mode.running = anomaly.mode.running, node
     try:
         results = node.apply(grads, wanted)
+        anomaly.inspect(node, results)
     except Exception:
-        warnings.warn(f"Error detected in {node.name()}.{anomaly.where(node)}", stacklevel=2)
+        anomaly.explain(node)
         raise
-    anomaly.inspect(node, results)
+    finally:
+        anomaly.mode.running = before
     return results
 
 

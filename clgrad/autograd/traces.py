@@ -147,7 +147,7 @@ def run(roots: list[Root], keep_graph: bool) -> bool:
         Whether the pass was run; if not, nothing has been done.
     """
     backend = dispatch.backend
-    if anomaly.Switch.used and anomaly.mode.on:
+    if anomaly.mode.on:
         return False
     if not hasattr(backend, "splice") or backend.watched():
         return False

@@ -9,8 +9,9 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 Position = tuple[CodeType, int]
 
@@ -26,6 +27,17 @@ def caller() -> Position | None:
             return None
         frame = back
     return frame.f_code, frame.f_lasti
+
+
+def stack() -> tuple[Position, ...]:
+    """Return the positions of all calls outside of this package, innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    found = []
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_ROOT):
+            found.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(found)
 
 
 def line_of(position: Position) -> tuple[str, int]:
@@ -49,3 +61,15 @@ def describe(position: Position | None) -> str:
         return "an unknown place"
     file, line = line_of(position)
     return f"{file}:{line}, in {position[0].co_name}"
+
+
+def traceback_of(positions: Sequence[Position]) -> str:
+    """Return positions, innermost first, as Python prints a traceback: innermost last."""
+    lines = []
+    for position in reversed(positions):
+        file, line = line_of(position)
+        lines.append(f'  File "{file}", line {line}, in {position[0].co_name}\n')
+        text = source_of(file, line)
+        if text:
+            lines.append(f"    {text}\n")
+    return "".join(lines)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad.graph.storage import Storage
-from clgrad.tape import anomaly
+from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.hooks import NodeHooks, RemovableHandle, Table
@@ -49,8 +49,8 @@ class Node:
         self.metas = tuple(metas)
         self.seq = next_sequence()
         self.hooks = None
-        if anomaly.Switch.used:
-            anomaly.note(self)
+        if noting.Switch.open:
+            noting.note(self)
 
     def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
         """Return a gradient (or None) for each edge.

@@ -15,7 +15,7 @@ from clgrad.errors import AutogradError
 from clgrad.ops.meta import Meta, meta_of
 from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
-from clgrad.tape import anomaly
+from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import Edge, Grads, Node, next_sequence
@@ -434,6 +434,9 @@ def record(
     node.plan = plan
     node.rule = rule
     node.numbers = numbers
+    node.seq = next_sequence()
+    if noting.Switch.open:
+        noting.note(node)
     places = rule.operands
     if not places:
         node.saved = ()
@@ -447,9 +450,6 @@ def record(
         node.saved = (save(operands[k], edges[k]), save(operands[j], edges[j]))
     else:
         node.saved = tuple([save(operands[k], edges[k]) for k in places])
-    node.seq = next_sequence()
-    if anomaly.Switch.used:
-        anomaly.note(node)
     return node, rule
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from clgrad import dispatch
 from clgrad.autograd import traces
+from clgrad.autograd.running import Pass, passes
 from clgrad.autograd.task import Root, Task, seed
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.node import Edge, Node
@@ -53,6 +54,7 @@ def _run_nodes(
     task.count_dependencies(nodes)
     if captures is not None:
         task.find_needed(nodes)
+    passes.stack.append(Pass(limited=captures is not None))
     try:
         for node, number, grad in roots:
             task.add((node, number), seed(node, number) if grad is None else grad)
@@ -62,5 +64,6 @@ def _run_nodes(
         task.start(nodes)
         task.run()
     finally:
+        passes.stack.pop()
         task.buffers.clear()
     return task.captured

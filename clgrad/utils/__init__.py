@@ -1,0 +1,3 @@
+"""What training programs need around a model; each part in a module of PyTorch's name."""
+
+from clgrad.utils import checkpoint as checkpoint

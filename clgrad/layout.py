@@ -1,9 +1,10 @@
 """Layout: how the coordinates of a tensor map to the elements of its storage.
 
-A layout is shape, strides and offset, counted in elements; strides are never negative and may be
-0. Views are functions from layout to layout, and what the scheduler must know of memory (do two
-layouts touch, may dimensions be merged, is a view of a view one view) is decided here too. It is
-not memory: nothing here knows dtypes, storages, their sizes, or devices. Floor: above `errors`.
+A layout is shape, strides and offset, counted in elements; a stride may be 0, and negative only in
+what an op reads (`flip`), never in a tensor. Views are functions from layout to layout, and what
+the scheduler must know of memory (do two layouts touch, may dimensions be merged, is a view of a
+view one view) is decided here too. It is not memory: nothing here knows dtypes, storages, their
+sizes, or devices. Floor: above `errors`.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Layout:
 
     Attributes:
         shape: sizes, 0 or more each.
-        strides: elements between neighbours along each dimension, 0 or more each.
+        strides: elements between neighbours along each dimension.
         offset: the element at coordinates (0, …, 0).
     """
 
@@ -83,8 +84,9 @@ class Layout:
         """First element touched and one past the last; equal for an empty layout."""
         if 0 in self.shape:
             return self.offset, self.offset
-        reach = sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
-        return self.offset, self.offset + 1 + reach
+        steps = [(n - 1) * s for n, s in zip(self.shape, self.strides, strict=True)]
+        low = sum([s for s in steps if s < 0])
+        return self.offset + low, self.offset + 1 + sum(steps) - low
 
     @property
     def has_overlap(self) -> bool:
@@ -250,6 +252,22 @@ class Layout:
         picked = range(self.shape[dim])[start:stop:step]
         stride = self.strides[dim]
         return self._with(dim, len(picked), stride * step, self.offset + picked.start * stride)
+
+    def flip(self, dims: Sequence[int]) -> Layout:
+        """Return the layout that goes backwards along `dims`; only to read through.
+
+        Raises:
+            ShapeError: a dimension is named twice. ClgradIndexError: one is out of range.
+        """
+        turned = [wrap_dim(d, self.ndim, "flip") for d in dims]
+        if len(set(turned)) != len(turned):
+            raise ShapeError(f"flip: dim appears multiple times in the list of dims {list(dims)}.")
+        strides, offset = list(self.strides), self.offset
+        for d in turned:
+            if self.shape and self.shape[d] > 1:
+                offset += (self.shape[d] - 1) * strides[d]
+                strides[d] = -strides[d]
+        return Layout(self.shape, tuple(strides), offset)
 
     def squeeze(self, dim: int | Sequence[int] | None = None) -> Layout:
         """Return the layout without the dimensions of size 1 among `dim` (default: all)."""
@@ -441,8 +459,6 @@ def compose(outer: Layout, inner: Layout) -> Layout | None:
                 low[d] += (size - 1) * delta
             else:
                 high[d] += (size - 1) * delta
-        if total < 0:
-            return None
         strides.append(total)
     if min(low) < 0 or any(h >= n for h, n in zip(high, radix, strict=True)):
         return None
@@ -462,7 +478,9 @@ def relation(a: Layout, b: Layout) -> Relation:
         triples = zip(a.shape, a.strides, b.strides, strict=True)
         if a.strides == b.strides or all(n == 1 or s == t for n, s, t in triples):
             return "identical"
-    if 0 in a.shape or 0 in b.shape or never_meet(_steps(a), _steps(b), b.offset - a.offset):
+    if 0 in a.shape or 0 in b.shape:
+        return "disjoint"
+    if never_meet(_steps(a), _steps(b), b.span[0] - a.span[0]):
         return "disjoint"
     return "overlapping"
 
@@ -470,4 +488,4 @@ def relation(a: Layout, b: Layout) -> Relation:
 def _steps(layout: Layout) -> tuple[tuple[int, int], ...]:
     """Return (stride, size) of each dimension along which the element changes."""
     dims = zip(layout.strides, layout.shape, strict=True)
-    return tuple([(s, n) for s, n in dims if s and n != 1])
+    return tuple([(abs(s), n) for s, n in dims if s and n != 1])

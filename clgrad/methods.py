@@ -13,7 +13,7 @@ from clgrad.calls import function, inplace
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError
-from clgrad.functional import FAMILIES, joining, making, products, shaping
+from clgrad.functional import FAMILIES, _at, joining, making, products, shaping, splitting
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
 from clgrad.ops import pointwise as _pointwise  # noqa: F401  # as above
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
@@ -129,7 +129,7 @@ def backward(
 def _iterate(x: Tensor) -> Iterator[Tensor]:
     if not x._meta.ndim:
         raise ClgradTypeError("iteration over a 0-d tensor")
-    return iter(shaping.unbind(x, 0))
+    return iter(splitting.unbind(x, 0))
 
 
 def _new(maker: Any) -> Any:
@@ -233,6 +233,12 @@ def _install_internals() -> None:
     _install("_part", lambda g, layout, base: views.part(apply, g, layout, base))
     _install("_scatter", lambda g, part, layout, base: views.scatter(apply, g, part, layout, base))
     _install("_stack", lambda g, parts: joining.stack(parts))
+    _install("_pick", lambda x, at, picking: _at.pick("index", x, at, picking))
+    _install(
+        "_place",
+        lambda x, part, at, picking, combine: _at.place("index_put", x, part, at, picking, combine),
+    )
+    _install("_write_at", _at.write_at)
 
 
 _install_all()

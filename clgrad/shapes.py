@@ -115,7 +115,7 @@ def is_contiguous_strides(shape: Shape, strides: Shape) -> bool:
 @lru_cache(maxsize=4096)
 def may_overlap(shape: Shape, strides: Shape) -> bool:
     """Whether two coordinates may hit one element; see `Layout.has_overlap`."""
-    dims = sorted((s, n) for n, s in zip(shape, strides, strict=True) if n > 1)
+    dims = sorted((abs(s), n) for n, s in zip(shape, strides, strict=True) if n > 1)
     if 0 in shape or not dims:
         return False
     if dims[0][0] == 0:

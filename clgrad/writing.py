@@ -6,7 +6,7 @@ save the result. An error before the write changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad import dispatch
@@ -177,6 +177,18 @@ def write(
     Args:
         layout: where in the storage they go, if not where the target lies.
     """
+    store(target, source, values, numbers, layout)
+    count(name, target)
+
+
+def store(
+    target: Tensor,
+    source: Signature,
+    values: Sequence[Any],
+    numbers: tuple[Any, ...],
+    layout: Layout | None = None,
+) -> None:
+    """Do what `write` does, and do not count it."""
     storage = target._storage
     value = storage.value
     if target._meta.numel:
@@ -187,13 +199,54 @@ def write(
         else:
             new = dispatch.backend.write(made, value, tuple(values), numbers)
         storage.replace(new)
-    count(name, target)
 
 
 def count(name: str, target: Tensor) -> None:
     """Count a write to `target`'s family."""
     if not target._inference:
         target._family().bump(name)
+
+
+def run_(
+    op: Op, operands: tuple[Any, ...], static: tuple[Any, ...], work: Callable[[], None]
+) -> Tensor:
+    """Let `work` write over operand 0 of the composite `op`, and record one node for it.
+
+    Args:
+        work: writes by `store` or `dispatch.backend.write`; neither counts nor records.
+
+    Raises:
+        AutogradError: the target may not be written now (a leaf, a forbidden view, overlap).
+    """
+    target: Tensor = operands[0]
+    inputs = [None if type(o) in NUMBERS else o for o in operands[: len(op.inputs)]]
+    edges = _edges(target, inputs)
+    check_overlap(f"{op.name}_", target, ())
+    node: Any = None
+    rule: Any = None
+    if edges is not None:
+        kinds = tuple([type(o) if type(o) in NUMBERS else o._meta for o in operands])
+        key = (op, kinds, static, "in place")
+        plan = dispatch._plans.get(key)
+        if plan is None:
+            plan = dispatch._plans[key] = Plan(op, kinds, static, None, (target._meta,))
+        if plan.node is not None:
+            mask = sum(1 << k for k, edge in enumerate(edges) if edge is not None)
+            numbers = tuple([o for o in operands if type(o) in NUMBERS])
+            node, rule = record(plan, operands, numbers, edges, mask, old=True)
+            node.metas = (target._meta,)
+    before = mode.grad
+    mode.grad = False
+    try:
+        work()
+    finally:
+        mode.grad = before
+    count(f"{op.name}_", target)
+    if node is not None:
+        view = rebase(target, node)
+        if rule.result:
+            save_results(node, rule, target, view)
+    return target
 
 
 # ---- ops that only write -----------------------------------------------------------------------

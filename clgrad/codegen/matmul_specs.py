@@ -14,6 +14,7 @@ import numpy as np
 
 from clgrad.codegen.source import SCALAR_CHARS, KernelSource
 from clgrad.codegen.template import render_kernel
+from clgrad.codegen.vectors import unaligned_helper, vector_access
 from clgrad.dtypes import DType, bfloat16, float32, float64, uint32, uint64
 from clgrad.expr import Expr, helper_source, render
 from clgrad.traits import DeviceTraits
@@ -89,20 +90,6 @@ class EpilogueSpec:
         return tuple(helper_source(key, width) for key in keys)
 
 
-def _vector_access(traits: DeviceTraits) -> str:
-    return "pointer" if traits.unaligned_vectors else "function"
-
-
-def _unaligned_helper(cl: str, itemsize: int, width: int) -> str:
-    """Return the typedef of a vector that may lie at any element."""
-    guard = f"CG_UNALIGNED_{cl.upper()}{width}"
-    return (
-        f"#ifndef {guard}\n#define {guard}\n"
-        f"typedef {cl}{width} __attribute__((aligned({itemsize}))) cg_unaligned_{cl}{width};\n"
-        "#endif\n"
-    )
-
-
 def _bfloat16_helper(width: int) -> str:
     """Return the function that rounds floats to bfloat16 bits: to nearest even, NaN stays NaN."""
     w = "" if width == 1 else str(width)
@@ -138,7 +125,7 @@ def finish_kernel(
         memory: each (dtype, width) that is read or written as a vector.
         stored: dtype of what is written, in vectors of `store_width`.
     """
-    vectors = _vector_access(traits)
+    vectors = vector_access(traits)
     name, source = render_kernel(template, family, vectors=vectors, epilogue=epilogue, **variables)
     helpers: dict[str, None] = {}
     if vectors == "pointer":
@@ -147,7 +134,7 @@ def finish_kernel(
             pairs += [(x.dtype, store_width) for x in epilogue.extras if not x.is_index]
         for dtype, width in pairs:
             if width > 1 and f"cg_unaligned_{dtype.cl}{width} " in source:
-                helpers[_unaligned_helper(dtype.cl, dtype.itemsize, width)] = None
+                helpers[unaligned_helper(dtype.cl, dtype.itemsize, width)] = None
     if stored is bfloat16:
         helpers[_bfloat16_helper(store_width)] = None
     if epilogue:

@@ -11,21 +11,40 @@ from types import ModuleType
 from clgrad.functional import (
     convolution,
     distances,
+    finding,
     imaging,
     joining,
     making,
     normalization,
     norms,
+    picking,
+    placing,
     pooling,
     products,
     refilling,
     sampling,
     shaping,
     softmax,
+    splitting,
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
-    convolution, distances, imaging, joining, making, normalization, norms, pooling, products,
-    refilling, sampling, shaping, softmax,
-)  # fmt: skip
+    convolution,
+    distances,
+    finding,
+    imaging,
+    joining,
+    making,
+    normalization,
+    norms,
+    picking,
+    placing,
+    pooling,
+    products,
+    refilling,
+    sampling,
+    shaping,
+    softmax,
+    splitting,
+)
 """The modules whose functions users see."""

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from clgrad.dispatch import apply, apply_view, apply_views, attach
+from clgrad.dispatch import apply, apply_view, attach
 from clgrad.errors import ShapeError
 from clgrad.graph.storage import Storage
-from clgrad.layout import Layout, infer_size, wrap_dim
+from clgrad.layout import infer_size, wrap_dim
 from clgrad.ops import view as _views
-from clgrad.ops.meta import Meta, fresh_meta, meta_of
+from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.registry import composite as _composite
 from clgrad.tape.grad_mode import mode
@@ -23,9 +23,9 @@ from clgrad.tape.record import Plan
 from clgrad.tensor import Tensor, wrap
 
 __all__ = [
-    "as_strided", "broadcast_to", "chunk", "clone", "diagonal", "flatten", "moveaxis", "movedim",
-    "narrow", "permute", "reshape", "select", "split", "squeeze", "swapaxes", "swapdims", "t",
-    "transpose", "unbind", "unflatten", "unsqueeze",
+    "as_strided", "broadcast_to", "clone", "diagonal", "flatten", "moveaxis", "movedim", "narrow",
+    "permute", "reshape", "select", "squeeze", "swapaxes", "swapdims", "t", "transpose",
+    "unflatten", "unsqueeze",
 ]  # fmt: skip
 METHODS = (
     *__all__, "alias", "contiguous", "expand", "expand_as", "reshape_as", "unfold", "view_as",
@@ -283,57 +283,3 @@ def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
 def alias(x: Tensor) -> Tensor:
     """Return another tensor with the same elements."""
     return _view(_views.alias, x)
-
-
-# ---- several views at once ---------------------------------------------------------------------
-
-
-def _parts(name: str, x: Tensor, layouts: Sequence[Layout]) -> tuple[Tensor, ...]:
-    meta = x._meta
-    return apply_views(name, x, [meta_of(meta.dtype, one, meta.device) for one in layouts])
-
-
-def split(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Return views of `x` along `dim`: of one size (the last may be smaller), or of given sizes."""
-    layout = x._meta.layout
-    d = wrap_dim(dim, x._meta.ndim, "split")
-    total = layout.shape[d]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
-        if size < 0 or (size == 0 and total):
-            raise ShapeError(f"split: split_size must be positive for size {total}, got {size}.")
-        starts = range(0, total, size) if total else [0]
-        lengths = [min(size, total - s) for s in starts]
-        name = "SplitBackward0"
-    else:
-        lengths = [int(n) for n in split_size_or_sections]
-        name = "SplitWithSizesBackward0"
-        if sum(lengths) != total or min(lengths, default=0) < 0:
-            raise ShapeError(
-                f"split: split_with_sizes expects split_sizes to sum exactly to {total} (input "
-                f"tensor's size at dimension {d}), but got split_sizes={lengths}."
-            )
-    start, layouts = 0, []
-    for n in lengths:
-        layouts.append(layout.narrow(d, start, n))
-        start += n
-    return _parts(name, x, layouts)
-
-
-def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """Return at most `chunks` views of equal size along `dim` (the last may be smaller)."""
-    if chunks <= 0:
-        raise ShapeError(f"chunk: chunk expects `chunks` to be greater than 0, got: {chunks}.")
-    total = x._meta.shape[wrap_dim(dim, x._meta.ndim, "chunk")]
-    if total == 0:
-        return split(x, [0] * chunks, dim)
-    return split(x, -(-total // chunks), dim)
-
-
-def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """Return a view of each entry along `dim`."""
-    d = wrap_dim(dim, x._meta.ndim, "unbind")
-    layout = x._meta.layout
-    if not layout.shape:
-        raise ShapeError("unbind: got a 0-d tensor. Expected at least one dimension.")
-    return _parts("UnbindBackward0", x, [layout.select(d, k) for k in range(layout.shape[d])])

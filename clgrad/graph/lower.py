@@ -325,7 +325,7 @@ def _needs_64_bits(shape: tuple[int, ...], reaches: Sequence[Reach]) -> bool:
     if fresh_numel(shape) >= limit:
         return True
     return any(
-        r.offset + sum(s * max(n - 1, 0) for s, n in zip(r.strides, shape, strict=True)) >= limit
+        r.offset + sum(max(s * (n - 1), 0) for s, n in zip(r.strides, shape, strict=True)) >= limit
         for r in reaches
     )
 

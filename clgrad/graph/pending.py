@@ -247,8 +247,9 @@ class Recorder:
             if entry.base is not None:
                 dtypes[entry.base] = entry.sig.meta.dtype
         leaves = [
-            LeafInfo(nbytes // dtypes[~k].itemsize, dtypes[~k], owned, keepable, shared)
+            LeafInfo(nbytes // dtype.itemsize, dtype, owned, keepable, shared)
             for k, (nbytes, owned, keepable, shared) in enumerate(infos)
+            for dtype in (dtypes.get(~k, uint8),)  # a trace enters what nobody reads, too
         ]
         return make_plan(entries, needed, leaves, self.device.traits)
 

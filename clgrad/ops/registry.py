@@ -372,26 +372,28 @@ def composite(
     node_name: str = "",
     inplace: bool = False,
     doc: str = "",
+    add: bool = True,
 ) -> Op:
     """Declare an op made of other ops whose gradient is written here and recorded as one node.
 
-    `numeric` names parameters that are kernel arguments; `forward` takes them after the inputs.
+    Args:
+        numeric: parameters that are kernel arguments; `forward` takes them after the inputs.
+        add: enter it in the table; not where a plain function sorts its arguments.
     """
-    return register(
-        Op(
-            name=name,
-            kind="composite",
-            inputs=_signature(inputs)[0],
-            params=tuple(params),
-            numeric=frozenset(numeric),
-            forward=forward,
-            backward=backward,
-            saves=_saves(saves, _signature(inputs)[0]),
-            inplace=inplace,
-            node_name=node_name or f"{camel(name)}Backward0",
-            doc=doc,
-        )
+    op = Op(
+        name=name,
+        kind="composite",
+        inputs=_signature(inputs)[0],
+        params=tuple(params),
+        numeric=frozenset(numeric),
+        forward=forward,
+        backward=backward,
+        saves=_saves(saves, _signature(inputs)[0]),
+        inplace=inplace,
+        node_name=node_name or f"{camel(name)}Backward0",
+        doc=doc,
     )
+    return register(op) if add else op
 
 
 _derived: dict[tuple[Op, str], tuple[Op, tuple[str, ...]]] = {}

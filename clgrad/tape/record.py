@@ -231,7 +231,7 @@ class OpNode(Node):
         op = plan.op
         if op.backward is not None:
             made = op.backward(Context(self, unpacked, wanted), g)
-            return made if len(made) == len(edges) else tuple(made) + (None,) * len(edges)
+            return made if len(made) == len(edges) else (*made, *(None,) * (len(edges) - len(made)))
         if rule.missing:
             raise AutogradError(
                 f"{op.name}: the derivative for {' and '.join(rule.missing)} is not implemented. "

@@ -19,7 +19,9 @@ from clgrad.expr import Expr, evaluate
 from clgrad.expr.evaluate import bfloat16_bits
 from clgrad.graph.storage import Value
 from clgrad.layout import Layout
+from clgrad.ops.indexing import Place
 from clgrad.ops.signature import Signature
+from clgrad.testing.families import FAMILIES, place
 
 Array = Any
 
@@ -61,6 +63,8 @@ class Interpreter:
             result = _reduce(sig, reads[0])
         elif sig.op.name in ("mm", "bmm"):
             result = _matmul(reads, sig.dtypes[0])
+        elif type(sig.lower) in FAMILIES:
+            result = FAMILIES[type(sig.lower)](sig.lower, sig, reads)
         else:
             raise NotImplementedError(f"interpreter: a signature of kind {sig.kind!r}")
         return self._value(result, sig.meta.dtype, sig.meta.device)
@@ -70,10 +74,14 @@ class Interpreter:
     ) -> Value:
         """Run a signature that replaces a part of `base`; the old value stays as it is."""
         self.recorded.append(f"{sig.op.name}_")
-        assert sig.expr is not None and sig.target is not None
+        assert sig.target is not None
         reads = [_read(v.buffer, layout) for v, layout in zip(values, sig.reads, strict=True)]
-        result = _map(sig.expr, sig, reads, scalars)
         new = base.buffer.copy()
+        if isinstance(sig.lower, Place):
+            place(sig.lower, _view(new, sig.target), reads)
+            return self._value(new, sig.meta.dtype, sig.meta.device, stored=True)
+        assert sig.expr is not None
+        result = _map(sig.expr, sig, reads, scalars)
         _view(new, sig.target)[...] = _stored(np.broadcast_to(result, sig.space), sig.meta.dtype)
         return self._value(new, sig.meta.dtype, sig.meta.device, stored=True)
 

@@ -351,8 +351,8 @@ static T cg_random_uniform(L i, K seed, K offset)
     return convert_T(bits >> 11) * 1.1102230246251565e-16;
 }
 """
-# floor(bits * count / 2**64) of 64 bits in two halves, so that no product overflows: the bias is
-# count / 2**64. Counts of more than 32 bits (0 stands for 2**64) take a remainder.
+# floor(bits * count / 2**64): the bias is count / 2**64. Counts of up to 32 bits take the 64 random
+# bits in two halves, so that no product overflows; 0 stands for 2**64.
 BASIC["random_integer:u"] = """
 static T cg_random_integer(L i, K seed, K offset, K count)
 {
@@ -360,10 +360,10 @@ static T cg_random_integer(L i, K seed, K offset, K count)
     cg_philox<uint>(i, seed, offset, &word0, &word1);
     K high = convert_K(word0), low = convert_K(word1);
     K small = (high * count + ((low * count) >> 32)) >> 32;
-    if (ANY((count - 1UL) > 0xffffffffUL)) {
+    if (ANY((count - 1UL) >= 0xffffffffUL)) {
         K bits = (high << 32) | low;
-        K rest = bits % (count == 0UL ? K(1) : count);
-        small = (count - 1UL) <= 0xffffffffUL ? small : (count == 0UL ? bits : rest);
+        K large = count == 0UL ? bits : mul_hi(bits, count);
+        small = (count - 1UL) < 0xffffffffUL ? small : large;
     }
     return small;
 }

@@ -255,13 +255,15 @@ def random_exponential(i: Array, seed: Array, offset: Array, dtype: DType | None
 
 
 def random_integer(i: Array, seed: Array, offset: Array, count: Array) -> Array:
-    """Return integers of [0, count), of 64 bits; all of them if `count` is 0."""
+    """Return integers of [0, count): the upper half of 64 random bits times `count`, or the bits.
+
+    A count of 0 stands for 2**64.
+    """
     high, low = (w.astype(np.uint64) for w in philox(i, seed, offset))
-    half = np.uint64(32)
-    bits = (high << half) | low
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
     count = np.asarray(count).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        small = (high * count + ((low * count) >> half)) >> half
-        wide = (count - np.uint64(1)) > np.uint64(0xFFFFFFFF)
-    rest = bits % np.where(count == 0, np.uint64(1), count)
-    return np.where(wide, np.where(count == 0, bits, rest), small)
+    upper, lower = count >> half, count & mask
+    middle = high * lower + ((low * lower) >> half)
+    other = low * upper + (middle & mask)
+    product = high * upper + (middle >> half) + (other >> half)
+    return np.where(count == 0, (high << half) | low, product)

@@ -329,6 +329,11 @@ def _projected(
                 raise AssertionError(
                     f"use_separate_proj_weight is True but {name}_proj_weight is None"
                 )
+            if tuple(w.shape) != (query.shape[-1], x.shape[-1]):
+                raise AssertionError(
+                    f"expecting {name}_proj_weight of shape {(query.shape[-1], x.shape[-1])}, but "
+                    f"got {tuple(w.shape)}"
+                )
             made.append(linear(x, w, b))
         return made[0], made[1], made[2]
     if key.shape != value.shape:

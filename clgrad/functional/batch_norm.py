@@ -13,6 +13,7 @@ from clgrad.dispatch import apply
 from clgrad.errors import ClgradValueError, ShapeError
 from clgrad.functional.normalization import (
     by_channel,
+    check_dtypes,
     operands_of,
     rstd_op,
     scaled_by,
@@ -173,6 +174,7 @@ def batch_norm(
         "batch_norm", input.shape[1], weight=weight, bias=bias, running_mean=running_mean,
         running_var=running_var,
     )  # fmt: skip
+    check_dtypes("batch_norm", input, weight, bias, running_mean, running_var)
     given = [t for t in (weight, bias) if t is not None]
     if not training:
         if running_mean is None or running_var is None:
@@ -236,6 +238,7 @@ def instance_norm(
         "instance_norm", c, weight=weight, bias=bias, running_mean=running_mean,
         running_var=running_var,
     )  # fmt: skip
+    check_dtypes("instance_norm", input, weight, bias, running_mean, running_var)
     flat = input.reshape((1, n * c, *input.shape[2:]))
     given = [_repeated(t, n) for t in (weight, bias) if t is not None]
     op = _batch_norm_op(weight is not None, bias is not None)

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from clgrad.dispatch import apply
-from clgrad.errors import NoKernelError, ShapeError
+from clgrad.dtypes import float32
+from clgrad.errors import ClgradValueError, DTypeError, NoKernelError, ShapeError
 from clgrad.functional.softmax import widened
 from clgrad.ops.registry import REQUIRED, Op, pointwise
 from clgrad.tensor import Tensor
@@ -94,6 +95,27 @@ def _layer_norm_op(weight: bool, bias: bool) -> Op:
     )  # fmt: skip
 
 
+def check_dtypes(name: str, input: Any, *given: Any) -> None:
+    """Check that parameters have the dtype of the input, or are float32 for halves.
+
+    Raises:
+        NoKernelError: the input is no float.
+        DTypeError: another dtype.
+    """
+    if not input.is_floating_point():
+        raise NoKernelError(
+            f"{name}: not implemented for {input.dtype.name}. Expected a floating-point dtype."
+        )
+    allowed = (input.dtype, float32) if input.dtype.itemsize == 2 else (input.dtype,)
+    for one in given:
+        if one is not None and one.dtype not in allowed:
+            raise DTypeError(
+                f"{name}: mixed dtype: all inputs must share same datatype, got {input.dtype.name} "
+                f"with parameters of {one.dtype.name}. Hint: cast the input with .to(), or the "
+                "layer."
+            )
+
+
 def _check_parameter(name: str, what: str, given: Any, shape: tuple[int, ...]) -> None:
     if given is not None and tuple(given.shape) != shape:
         raise ShapeError(
@@ -113,10 +135,6 @@ def _normalized(name: str, input: Any, shape: Any) -> tuple[int, ...]:
         raise ShapeError(
             f"{name}: Given normalized_shape={list(wanted)}, expected input with shape "
             f"[*, {', '.join(map(str, wanted))}], but got input of size {list(input.shape)}."
-        )
-    if not input.is_floating_point():
-        raise NoKernelError(
-            f"{name}: not implemented for {input.dtype.name}. Expected a floating-point dtype."
         )
     return wanted
 
@@ -139,6 +157,7 @@ def layer_norm(
     shape = _normalized("layer_norm", input, normalized_shape)
     _check_parameter("layer_norm", "weight", weight, shape)
     _check_parameter("layer_norm", "bias", bias, shape)
+    check_dtypes("layer_norm", input, weight, bias)
     given = [t for t in (weight, bias) if t is not None]
     op = _layer_norm_op(weight is not None, bias is not None)
     made: Tensor = apply(op, (input, *given), (len(shape), float(eps)))[0]
@@ -155,8 +174,14 @@ def rms_norm(
         weight: shape `normalized_shape`.
         eps: the smallest step of the dtype in which this is computed if None.
     """
+    count = 1 if isinstance(normalized_shape, int) else len(normalized_shape)
+    if input.ndim < count:
+        raise ClgradValueError(
+            f"rms_norm: Input tensor must have at least {count} dimensions, but got {input.ndim}"
+        )
     shape = _normalized("rms_norm", input, normalized_shape)
     _check_parameter("rms_norm", "weight", weight, shape)
+    check_dtypes("rms_norm", input)
     wide: Any = widened(input)
     if eps is None:
         eps = 2.0**-52 if wide.dtype.itemsize == 8 else 2.0**-23
@@ -259,6 +284,7 @@ def group_norm(
                 f"channels in input, but got {what} of shape {list(one.shape)} and input of shape "
                 f"{list(input.shape)}."
             )
+    check_dtypes("group_norm", input, weight, bias)
     given = [t for t in (weight, bias) if t is not None]
     op = _group_norm_op(weight is not None, bias is not None)
     made: Tensor = apply(op, (input, *given), (int(num_groups), float(eps)))[0]

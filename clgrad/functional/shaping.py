@@ -144,10 +144,10 @@ def reshape_as(x: Tensor, other: Tensor) -> Tensor:
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Return `x` with dimensions `start_dim` to `end_dim` as one."""
     shape = x._meta.shape
+    first = wrap_dim(start_dim, max(len(shape), 1), "flatten")
+    last = wrap_dim(end_dim, max(len(shape), 1), "flatten")
     if not shape:
         return reshape(x, 1)
-    first = wrap_dim(start_dim, len(shape), "flatten")
-    last = wrap_dim(end_dim, len(shape), "flatten")
     if first > last:
         raise ShapeError("flatten: start_dim cannot come after end_dim.")
     if first == last:

@@ -14,6 +14,7 @@ from clgrad.creation import arange
 from clgrad.dispatch import apply
 from clgrad.dtypes import int64, uint8
 from clgrad.errors import (
+    ClgradIndexError,
     ClgradRuntimeError,
     ClgradValueError,
     DTypeError,
@@ -31,7 +32,9 @@ _where = function(OPS["where"])
 def _class_dim(op: str, input: Tensor, target: Tensor) -> int:
     """Check the shapes of logits (C), (N, C, *) and classes (), (N, *); return where C is."""
     if not input.ndim:
-        raise ShapeError(f"{op}: input is 0-d. Expected shape (C) or (N, C, *).")
+        raise ClgradValueError(
+            f"{op}: Expected 1 or more dimensions (got 0). Hint: shapes are (C) or (N, C, *)."
+        )
     d = 0 if input.ndim == 1 else 1
     want = (*input.shape[:d], *input.shape[d + 1 :])
     if tuple(target.shape) == want:
@@ -41,7 +44,8 @@ def _class_dim(op: str, input: Tensor, target: Tensor) -> int:
             f"{op}: Expected input batch_size ({input.shape[0]}) to match target batch_size "
             f"({target.shape[0]})."
         )
-    raise ShapeError(
+    kind = ShapeError if d else ClgradValueError  # as PyTorch
+    raise kind(
         f"{op}: input has shape {list(input.shape)}, target {list(target.shape)}. Expected a "
         f"target of shape {list(want)} with class indices. Hint: target.squeeze() where a size "
         "of 1 is left over, or floats of the input's shape for probabilities."
@@ -192,7 +196,7 @@ def cross_entropy(
             f"cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
         )
     if not input.ndim:
-        raise ShapeError("cross_entropy: input is 0-d. Expected shape (C) or (N, C, *).")
+        raise ClgradIndexError("cross_entropy: input is 0-d. Expected shape (C) or (N, C, *).")
     d = 0 if input.ndim == 1 else 1
     if target.is_floating_point():
         if ignore_index >= 0:
@@ -212,7 +216,9 @@ def _of_probabilities(
     input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, d: int
 ) -> Tensor:
     if target.shape != input.shape:
-        raise ShapeError(
+        other_batch = target.ndim and target.shape[0] != input.shape[0]
+        kind = ClgradValueError if other_batch else ShapeError  # as PyTorch
+        raise kind(
             f"cross_entropy: Expected floating point target with class probabilities to have the "
             f"shape {list(input.shape)} of the input, got {list(target.shape)}. "
             "Hint: class indices are integers; use target.long()."
@@ -262,6 +268,11 @@ def multi_margin_loss(
             "multi_margin_loss: Expected non-empty vector or matrix with optional 0-dim batch "
             f"size, but got: {list(input.shape)} and target {list(target.shape)}."
         )
+    if target.dtype is not int64:
+        raise DTypeError(
+            f"multi_margin_loss: expected scalar type Long but found {target.dtype.name}. "
+            "Hint: target.long()."
+        )
     classes = input.shape[-1]
     target = target.reshape(tuple(input.shape[:-1]))
     _check_weight("multi_margin_loss", weight, classes)
@@ -293,6 +304,11 @@ def multilabel_margin_loss(
         raise ShapeError(
             f"multilabel_margin_loss: inconsistent target size: {list(target.shape)} for input of "
             f"size: {list(input.shape)}"
+        )
+    if target.dtype is not int64:
+        raise DTypeError(
+            f"multilabel_margin_loss: expected scalar type Long but found {target.dtype.name}. "
+            "Hint: target.long()."
         )
     classes = input.shape[-1]
     check_targets("multilabel_margin_loss", target, classes, -1)

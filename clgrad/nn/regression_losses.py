@@ -11,8 +11,9 @@ from typing import Any
 
 from clgrad.calls import function
 from clgrad.dispatch import apply
-from clgrad.errors import ClgradRuntimeError, ClgradValueError
+from clgrad.errors import ClgradRuntimeError, ClgradValueError, DTypeError, ShapeError
 from clgrad.functional.distances import at_least
+from clgrad.layout import broadcast_shapes
 from clgrad.nn.loss_common import (
     check_reduction,
     chosen,
@@ -211,6 +212,11 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size "
             f"({input.shape}) is deprecated. Please ensure they have the same size."
         )
+    if target.dtype is not input.dtype:
+        raise DTypeError(
+            f"binary_cross_entropy: Found dtype {target.dtype.name} but expected "
+            f"{input.dtype.name}. Hint: cast the target with .to(input.dtype)."
+        )
     if weight is None:
         return _made(_bce[0], input, target, reduction)
     return _made(_bce[1], input, target, weight.expand(input.shape), reduction)
@@ -252,7 +258,13 @@ def soft_margin_loss(
     reduction = chosen(reduction, size_average, reduce)
     x, t = input, target
     if x.shape != t.shape:
-        x, t = x + t.detach() * 0, t + x.detach() * 0
+        shape = broadcast_shapes(tuple(x.shape), tuple(t.shape), op="soft_margin_loss")
+        if shape != tuple(x.shape):
+            raise ShapeError(
+                f"soft_margin_loss: output with shape {list(x.shape)} doesn't match the broadcast "
+                f"shape {list(shape)}. Expected a target that broadcasts to the input."
+            )
+        t = t.expand(shape)
     return _made(_soft_margin, x, t, reduction)
 
 

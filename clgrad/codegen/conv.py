@@ -2,6 +2,8 @@
 
 All ranks are brought to three spatial dims. `lower_conv` chooses the variant:
 
+    CPU   tiles        register tiles of points by channels, `conv_tiles`; for weights of taps by
+                       channels, `conv_weight`
     any   direct       one sum after the other, for every rank, stride, dilation, groups and dtype
 
 Every sum is made in a fixed order, without atomics.
@@ -9,72 +11,19 @@ Every sum is made in a fixed order, without atomics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
+from clgrad.codegen.conv_problem import CPU_ITEMS, GPU_ITEMS, ConvProblem, ints
 from clgrad.codegen.conv_specs import DirectSpec
-from clgrad.codegen.matmul_specs import sum_dtype
-from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
-from clgrad.dtypes import DType
+from clgrad.codegen.conv_tiles import count_phases, lower_image, lower_result
+from clgrad.codegen.conv_weight import lower_weight
+from clgrad.codegen.spec import Lowered, LoweredLaunch
 from clgrad.traits import DeviceTraits
 
-Three = tuple[int, int, int]
-
-CPU_ITEMS, GPU_ITEMS = 64, 1 << 20
-"""Most work-items of a launch; each loops over its share."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConvProblem:
-    """A convolution of images x by weights w with the result y; one of them is to be computed.
-
-    Attributes:
-        what: `forward` computes y of (x, w), `input` x of (y, w), `weight` w of (y, x).
-        batch: number of images.
-        groups: group g of the output channels reads group g of the input channels.
-        out_channels, in_channels: of one group.
-        size, out_size, kernel: spatial shapes of x, y and w.
-        stride, padding, dilation: for each spatial dim.
-        a_strides, b_strides: elements, for (image, channel, *) of the operands in the order above;
-            of a weight (output channel, input channel of the group, *).
-        a_dtype, b_dtype, out_dtype: as stored. Sums are made in `sum_dtype(a_dtype, b_dtype)`.
-    """
-
-    what: str
-    batch: int
-    groups: int
-    out_channels: int
-    in_channels: int
-    size: Three
-    out_size: Three
-    kernel: Three
-    stride: Three
-    padding: Three
-    dilation: Three
-    a_strides: tuple[int, ...]
-    b_strides: tuple[int, ...]
-    a_dtype: DType
-    b_dtype: DType
-    out_dtype: DType
-
-    @property
-    def acc(self) -> DType:
-        """The dtype of the sums."""
-        return sum_dtype(self.a_dtype, self.b_dtype)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the result."""
-        if self.what == "forward":
-            return (self.batch, self.groups * self.out_channels, *self.out_size)
-        if self.what == "input":
-            return (self.batch, self.groups * self.in_channels, *self.size)
-        return (self.groups * self.out_channels, self.in_channels, *self.kernel)
-
-
-def ints(*values: int) -> tuple[Arg, ...]:
-    """Return numbers as kernel arguments."""
-    return tuple(("int", value) for value in values)
+SMALL = 1 << 15
+"""Multiply-adds below which several launches cost more than they save."""
+PHASES = 16
+"""Convolutions of which the gradient for an image may be made."""
 
 
 def _direct(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
@@ -114,4 +63,16 @@ def lower_conv(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
     """
     if prod(problem.shape) == 0:
         return Lowered((), ())
+    if traits.is_cpu and problem.acc.is_floating_point and _work(problem) >= SMALL:
+        if problem.what == "forward":
+            return lower_result(problem, traits)
+        if problem.what == "input" and count_phases(problem) <= PHASES:
+            return lower_image(problem, traits)
+        if problem.what == "weight":
+            return lower_weight(problem, traits)
     return _direct(problem, traits)
+
+
+def _work(p: ConvProblem) -> int:
+    """Return the number of multiply-adds, those with zeros included."""
+    return p.batch * p.groups * p.out_channels * prod(p.out_size) * p.in_channels * prod(p.kernel)

@@ -19,6 +19,10 @@ _LONG = np.dtype(np.int64).char
 _INT = np.dtype(np.int32).char
 
 
+def _fused(acc: DType, traits: DeviceTraits) -> bool:
+    return acc.is_floating_point and not traits.contract_by_pragma
+
+
 @dataclass(frozen=True, slots=True)
 class DirectSpec:
     """The kernel of one sum after the other (`conv.cl.j2`)."""
@@ -39,5 +43,110 @@ class DirectSpec:
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * 32),
             what=self.what, a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
             index="long" if self.wide_index else "int", is_cpu=traits.is_cpu,
-            fused=self.acc.is_floating_point and not traits.contract_by_pragma,
+            fused=_fused(self.acc, traits),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TileSpec:
+    """The CPU kernel of register tiles, for results and images (`conv_tile.cl.j2`)."""
+
+    out: DType
+    acc: DType
+    rows: int
+    columns: int
+    width: int
+    step: int
+    adjacent: bool
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        pieces = tuple(n for n in (8, 4, 2, 1) if self.rows & n) if self.adjacent else (1,)
+        return finish_kernel(
+            "conv_tile.cl.j2", "conv_tile", traits,
+            memory=((self.acc, self.width),), stored=self.out, store_width=pieces, epilogue=None,
+            args=("buffer", _LONG, "buffer", "buffer", *(_LONG,) * 27),
+            out=self.out, acc=self.acc.cl, rows=self.rows, columns=self.columns, width=self.width,
+            step=self.step, adjacent=self.adjacent, fused=_fused(self.acc, traits),
+            pieces=pieces if self.adjacent else (1,) * self.rows,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PanelSpec:
+    """The kernel that packs weights or gradients by channels (`conv_pack.cl.j2`)."""
+
+    a: DType
+    acc: DType
+    width: int
+    vectors_per_panel: int
+    blocks: bool
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        return finish_kernel(
+            "conv_pack.cl.j2", "conv_pack", traits,
+            memory=((self.a, self.width),), stored=self.acc, store_width=self.width, epilogue=None,
+            args=("buffer", _LONG, "buffer", *(_LONG,) * 15),
+            a=self.a, acc=self.acc.cl, width=self.width,
+            vectors_per_panel=self.vectors_per_panel, blocks=self.blocks,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PadSpec:
+    """The kernel that puts zeros around images (`conv_pad.cl.j2`)."""
+
+    x: DType
+    acc: DType
+    width: int
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        return finish_kernel(
+            "conv_pad.cl.j2", "conv_pad", traits,
+            memory=((self.x, self.width),), stored=self.acc, store_width=self.width, epilogue=None,
+            args=("buffer", _LONG, "buffer", *(_LONG,) * 16),
+            x=self.x, acc=self.acc.cl, width=self.width,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSpec:
+    """The CPU kernel of register tiles for weights (`conv_weight.cl.j2`)."""
+
+    acc: DType
+    rows: int
+    columns: int
+    width: int
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        return finish_kernel(
+            "conv_weight.cl.j2", "conv_weight", traits,
+            memory=((self.acc, self.width),), stored=self.acc, store_width=self.width,
+            epilogue=None, args=("buffer", _LONG, "buffer", "buffer", *(_LONG,) * 21),
+            acc=self.acc.cl, rows=self.rows, columns=self.columns, width=self.width,
+            fused=_fused(self.acc, traits),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WeightMergeSpec:
+    """The kernel that adds the parts of a gradient for a weight (`conv_merge.cl.j2`)."""
+
+    out: DType
+    acc: DType
+    rows: int
+    lanes: int
+    channels: bool
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        return finish_kernel(
+            "conv_merge.cl.j2", "conv_merge", traits,
+            memory=(), stored=self.out, store_width=1, epilogue=None,
+            args=("buffer", "buffer", *(_LONG,) * 10),
+            out=self.out, acc=self.acc.cl, rows=self.rows, lanes=self.lanes,
+            channels=self.channels,
         )  # fmt: skip

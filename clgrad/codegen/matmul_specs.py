@@ -114,7 +114,7 @@ def finish_kernel(
     *,
     memory: tuple[tuple[DType, int], ...],
     stored: DType,
-    store_width: int,
+    store_width: int | tuple[int, ...],
     epilogue: EpilogueSpec | None,
     args: tuple[str, ...],
     **variables: Any,
@@ -123,22 +123,25 @@ def finish_kernel(
 
     Args:
         memory: each (dtype, width) that is read or written as a vector.
-        stored: dtype of what is written, in vectors of `store_width`.
+        stored: dtype of what is written, in vectors of `store_width` (or of several widths).
     """
+    widths = (store_width,) if isinstance(store_width, int) else store_width
     vectors = vector_access(traits)
     name, source = render_kernel(template, family, vectors=vectors, epilogue=epilogue, **variables)
     helpers: dict[str, None] = {}
     if vectors == "pointer":
-        pairs = [*memory, (stored, store_width)]
+        pairs = [*memory, *((stored, width) for width in widths)]
         if epilogue:
-            pairs += [(x.dtype, store_width) for x in epilogue.extras if not x.is_index]
+            read = [x.dtype for x in epilogue.extras if not x.is_index]
+            pairs += [(dtype, width) for dtype in read for width in widths]
         for dtype, width in pairs:
             if width > 1 and f"cg_unaligned_{dtype.cl}{width} " in source:
                 helpers[unaligned_helper(dtype.cl, dtype.itemsize, width)] = None
-    if stored is bfloat16:
-        helpers[_bfloat16_helper(store_width)] = None
-    if epilogue:
-        helpers.update(dict.fromkeys(epilogue.helpers(store_width)))
+    for width in widths:
+        if stored is bfloat16:
+            helpers[_bfloat16_helper(width)] = None
+        if epilogue:
+            helpers.update(dict.fromkeys(epilogue.helpers(width)))
     extras = epilogue.arguments() if epilogue else ()
     return KernelSource(name=name, source=source, helpers=tuple(helpers), args=args + extras)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clgrad.codegen.conv import CPU_ITEMS, GPU_ITEMS, ints
+from clgrad.codegen.conv_problem import CPU_ITEMS, GPU_ITEMS, ints
 from clgrad.codegen.matmul_specs import finish_kernel
 from clgrad.codegen.source import KernelSource
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from clgrad.codegen.conv import CPU_ITEMS, GPU_ITEMS, Three, ints
+from clgrad.codegen.conv_problem import CPU_ITEMS, GPU_ITEMS, Three, ints
 from clgrad.codegen.matmul_specs import finish_kernel, sum_dtype
 from clgrad.codegen.source import KernelSource
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch

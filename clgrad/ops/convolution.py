@@ -13,7 +13,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from clgrad.codegen.conv import ConvProblem, Three, lower_conv
+from clgrad.codegen.conv import lower_conv
+from clgrad.codegen.conv_problem import ConvProblem, Three
 from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import REQUIRED, Op, primitive

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from clgrad.codegen.conv import Three
+from clgrad.codegen.conv_problem import Three
 from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.codegen.window import GATHERS, WindowProblem, lower_window
 from clgrad.dtypes import int64

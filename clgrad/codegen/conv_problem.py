@@ -1,0 +1,67 @@
+"""What a convolution is asked for: sizes, strides and dtypes, for every rank as three dims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clgrad.codegen.matmul_specs import sum_dtype
+from clgrad.codegen.spec import Arg
+from clgrad.dtypes import DType
+
+Three = tuple[int, int, int]
+
+CPU_ITEMS, GPU_ITEMS = 64, 1 << 20
+"""Most work-items of a launch that loop over their share."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConvProblem:
+    """A convolution of images x by weights w with the result y; one of them is to be computed.
+
+    Attributes:
+        what: `forward` computes y of (x, w), `input` x of (y, w), `weight` w of (y, x).
+        batch: number of images.
+        groups: group g of the output channels reads group g of the input channels.
+        out_channels, in_channels: of one group.
+        size, out_size, kernel: spatial shapes of x, y and w.
+        stride, padding, dilation: for each spatial dim.
+        a_strides, b_strides: elements, for (image, channel, *) of the operands in the order above;
+            of a weight (output channel, input channel of the group, *).
+        a_dtype, b_dtype, out_dtype: as stored. Sums are made in `sum_dtype(a_dtype, b_dtype)`.
+    """
+
+    what: str
+    batch: int
+    groups: int
+    out_channels: int
+    in_channels: int
+    size: Three
+    out_size: Three
+    kernel: Three
+    stride: Three
+    padding: Three
+    dilation: Three
+    a_strides: tuple[int, ...]
+    b_strides: tuple[int, ...]
+    a_dtype: DType
+    b_dtype: DType
+    out_dtype: DType
+
+    @property
+    def acc(self) -> DType:
+        """The dtype of the sums."""
+        return sum_dtype(self.a_dtype, self.b_dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the result."""
+        if self.what == "forward":
+            return (self.batch, self.groups * self.out_channels, *self.out_size)
+        if self.what == "input":
+            return (self.batch, self.groups * self.in_channels, *self.size)
+        return (self.groups * self.out_channels, self.in_channels, *self.kernel)
+
+
+def ints(*values: int) -> tuple[Arg, ...]:
+    """Return numbers as kernel arguments."""
+    return tuple(("int", value) for value in values)

@@ -13,7 +13,14 @@ from __future__ import annotations
 
 from math import prod
 
-from clgrad.codegen.conv_problem import CPU_ITEMS, GPU_ITEMS, ConvProblem, ints
+from clgrad.codegen.conv_problem import (
+    CPU_ITEMS,
+    GPU_ITEMS,
+    ConvProblem,
+    baked,
+    extra_args,
+    ints,
+)
 from clgrad.codegen.conv_specs import DirectSpec
 from clgrad.codegen.conv_tiles import count_phases, lower_image, lower_result
 from clgrad.codegen.conv_weight import lower_weight
@@ -29,18 +36,21 @@ PHASES = 16
 def _direct(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
     p = problem
     count = prod(p.shape)
+    extras = p.epilogue.extras if p.epilogue else ()
     reach = max(
         sum(n * abs(s) for n, s in zip(shape, strides, strict=True))
         for shape, strides in zip(_operand_shapes(p), (p.a_strides, p.b_strides), strict=True)
     )
     spec = DirectSpec(
-        p.what, p.a_dtype, p.b_dtype, p.out_dtype, p.acc, max(reach, count) >= 1 << 30
-    )
+        p.what, p.a_dtype, p.b_dtype, p.out_dtype, p.acc, max(reach, count) >= 1 << 30,
+        baked(p.epilogue, [x.strides[-1] for x in extras]),
+    )  # fmt: skip
     args = (
         ("in", 0), ("in_offset", 0), ("in", 1), ("in_offset", 1), ("out",),
         *ints(p.batch, p.groups, p.out_channels, p.in_channels),
         *ints(*p.size, *p.out_size, *p.kernel, *p.stride, *p.padding, *p.dilation),
         *ints(*p.a_strides, *p.b_strides),
+        *extra_args(p.epilogue, [(0, *x.strides) for x in extras]),
     )  # fmt: skip
     if traits.is_cpu:
         return Lowered((), (LoweredLaunch(spec, args, (min(count, CPU_ITEMS),), (1,)),))

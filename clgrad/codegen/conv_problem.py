@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clgrad.codegen.matmul_specs import sum_dtype
-from clgrad.codegen.spec import Arg
+from clgrad.codegen.matmul_specs import EpilogueSpec, ExtraSpec, sum_dtype
+from clgrad.codegen.spec import Arg, Epilogue
 from clgrad.dtypes import DType
 
 Three = tuple[int, int, int]
@@ -28,6 +29,8 @@ class ConvProblem:
         a_strides, b_strides: elements, for (image, channel, *) of the operands in the order above;
             of a weight (output channel, input channel of the group, *).
         a_dtype, b_dtype, out_dtype: as stored. Sums are made in `sum_dtype(a_dtype, b_dtype)`.
+        epilogue: what happens to the sums of `forward` and `input`, its operands with strides for
+            the five dims of the result; None writes them as they are. Floating point only.
     """
 
     what: str
@@ -46,6 +49,7 @@ class ConvProblem:
     a_dtype: DType
     b_dtype: DType
     out_dtype: DType
+    epilogue: Epilogue | None = None
 
     @property
     def acc(self) -> DType:
@@ -65,3 +69,35 @@ class ConvProblem:
 def ints(*values: int) -> tuple[Arg, ...]:
     """Return numbers as kernel arguments."""
     return tuple(("int", value) for value in values)
+
+
+def baked(epilogue: Epilogue | None, steps: Sequence[int]) -> EpilogueSpec | None:
+    """Return the part of an epilogue that a kernel bakes.
+
+    Args:
+        steps: for each operand its stride along neighbouring elements of a vector.
+    """
+    if epilogue is None:
+        return None
+    kinds = {0: "broadcast", 1: "contiguous"}
+    extras = tuple(
+        ExtraSpec(x.dtype, kinds.get(step, "strided"), x.is_index)
+        for x, step in zip(epilogue.extras, steps, strict=True)
+    )
+    return EpilogueSpec(epilogue.expr, extras, epilogue.numbers)
+
+
+def extra_args(epilogue: Epilogue | None, rest: Sequence[Sequence[int]]) -> tuple[Arg, ...]:
+    """Return the arguments in the order of `extra_parameters` in `_conv.j2`.
+
+    Args:
+        rest: for each operand its start and its strides.
+    """
+    if epilogue is None:
+        return ()
+    args: list[Arg] = []
+    for k, (x, values) in enumerate(zip(epilogue.extras, rest, strict=True)):
+        args += [] if x.is_index else [("extra", k)]
+        args += [("extra_offset", k), *ints(*values)]
+    args += [("number", k) for k in range(len(epilogue.numbers))]
+    return tuple(args)

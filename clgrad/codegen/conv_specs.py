@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clgrad.codegen.matmul_specs import finish_kernel
+from clgrad.codegen.matmul_specs import EpilogueSpec, finish_kernel
 from clgrad.codegen.source import KernelSource
 from clgrad.dtypes import DType
 from clgrad.traits import DeviceTraits
@@ -33,13 +33,14 @@ class DirectSpec:
     out: DType
     acc: DType
     wide_index: bool
+    epilogue: EpilogueSpec | None = None
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         index = _LONG if self.wide_index else _INT
         return finish_kernel(
             "conv.cl.j2", f"conv_{self.what}", traits,
-            memory=(), stored=self.out, store_width=1, epilogue=None,
+            memory=(), stored=self.out, store_width=1, epilogue=self.epilogue, strides=6,
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * 32),
             what=self.what, a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
             index="long" if self.wide_index else "int", is_cpu=traits.is_cpu,
@@ -58,13 +59,15 @@ class TileSpec:
     width: int
     step: int
     adjacent: bool
+    epilogue: EpilogueSpec | None = None
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         pieces = tuple(n for n in (8, 4, 2, 1) if self.rows & n) if self.adjacent else (1,)
         return finish_kernel(
             "conv_tile.cl.j2", "conv_tile", traits,
-            memory=((self.acc, self.width),), stored=self.out, store_width=pieces, epilogue=None,
+            memory=((self.acc, self.width),), stored=self.out, store_width=pieces,
+            epilogue=self.epilogue, strides=7,
             args=("buffer", _LONG, "buffer", "buffer", *(_LONG,) * 27),
             out=self.out, acc=self.acc.cl, rows=self.rows, columns=self.columns, width=self.width,
             step=self.step, adjacent=self.adjacent, fused=_fused(self.acc, traits),

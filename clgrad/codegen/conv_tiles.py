@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import gcd, prod
 
-from clgrad.codegen.conv_problem import ConvProblem, Three, ints
+from clgrad.codegen.conv_problem import ConvProblem, Three, baked, extra_args, ints
 from clgrad.codegen.conv_specs import PadSpec, PanelSpec, TileSpec
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
 from clgrad.dtypes import DType
@@ -42,11 +42,17 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Dim:
-    """A dim of points, or of taps: its size and its strides in x and in y."""
+    """A dim of points or taps: its size, its strides in x, in y, in an epilogue's operands."""
 
     size: int
     x: int
     y: int = 0
+    extras: tuple[int, ...] = ()
+
+    def follows(self, outer: Dim) -> bool:
+        """Whether it is one dim together with the dim around it."""
+        steps = ((outer.x, self.x), (outer.y, self.y), *zip(outer.extras, self.extras, strict=True))
+        return all(a == b * self.size for a, b in steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,13 @@ class Builder:
         self.traits = traits
         self.acc = problem.acc
         self.width = traits.vector_width(problem.acc.itemsize)
+        self.extras = problem.epilogue.extras if problem.epilogue else ()
         self.launches: list[LoweredLaunch] = []
         self.temporaries: list[int] = []
+
+    def steps(self, dim: int | None) -> tuple[int, ...]:
+        """Return the strides of the epilogue's operands along a dim; zeros for no dim."""
+        return tuple(0 if dim is None else x.strides[dim] for x in self.extras)
 
     def scratch(self, elements: int) -> Arg:
         """Return a new scratch buffer for so many sums."""
@@ -165,8 +176,8 @@ def _merge(dims: list[Dim]) -> list[Dim]:
     for d in dims:
         if d.size == 1:
             continue
-        if merged and merged[-1].x == d.x * d.size and merged[-1].y == d.y * d.size:
-            merged[-1] = Dim(merged[-1].size * d.size, d.x, d.y)
+        if merged and d.follows(merged[-1]):
+            merged[-1] = Dim(merged[-1].size * d.size, d.x, d.y, d.extras)
         else:
             merged.append(d)
     return merged
@@ -176,7 +187,8 @@ def _points(
     dims: list[Dim], lanes: int, width: int, traits: DeviceTraits
 ) -> tuple[list[Dim], Dim, tuple[int, int]]:
     """Return the outer dims of the points, the dim along which tiles lie, and the tile."""
-    merged = _merge(dims) or [Dim(1, 0, 1)]
+    none = (0,) * len(dims[0].extras)
+    merged = _merge(dims) or [Dim(1, 0, 1, none)]
     best = len(merged) - 1
     shape = tile_shape(merged[best].size, lanes, width, traits)
     if merged[best].size < 6:  # too short: tiles across rows or images
@@ -185,25 +197,33 @@ def _points(
             best = longest
             shape = tile_shape(merged[best].size, lanes, width, traits)
     outer = [d for k, d in enumerate(merged) if k != best]
-    return [Dim(1, 0)] * (3 - len(outer)) + outer, merged[best], shape
+    return [Dim(1, 0, 0, none)] * (3 - len(outer)) + outer, merged[best], shape
 
 
 def _convolve(
     build: Builder, x: Operand, channels: int, points: list[Dim], taps: list[Dim], weights: Lines,
-    y_strides: tuple[int, int], start: tuple[int, int] = (0, 0),
+    y_strides: tuple[int, int], start: tuple[int, ...],
 ) -> None:  # fmt: skip
     """Append the launches of one convolution of points `points` with taps `taps`.
 
     Args:
         channels: of one group of x.
         y_strides: of the channels of the result and of its groups.
-        start: elements of x and of the result at which the first tap of the first point is.
+        start: elements of x, of the result and of each operand of the epilogue at which the first
+            tap of the first point is.
     """
     p, traits, lanes = build.problem, build.traits, weights.count
     outer, along, (rows, columns) = _points(points, lanes, build.width, traits)
     packed = build.packed(weights, columns, p.groups)
     step = along.x if 0 < along.x <= 2 else 0
-    spec = TileSpec(p.out_dtype, build.acc, rows, columns, build.width, step, along.y == 1)
+    spec = TileSpec(
+        p.out_dtype, build.acc, rows, columns, build.width, step, along.y == 1,
+        baked(p.epilogue, along.extras),
+    )  # fmt: skip
+    extras = [
+        (begin, lanes * x.strides[1], x.strides[1], *(d.extras[k] for d in outer), along.extras[k])
+        for k, (x, begin) in enumerate(zip(build.extras, start[2:], strict=True))
+    ]
     panels = ceil_div(lanes, columns * build.width)
     tiles = ceil_div(along.size, rows) * prod(d.size for d in outer)
     flops = 2 * rows * columns * build.width * channels * prod(d.size for d in taps)
@@ -215,7 +235,7 @@ def _convolve(
         *ints(strip, channels, lanes, along.size, *(d.size for d in outer)),
         *ints(*(d.size for d in taps), along.x, *(d.x for d in outer)),
         *ints(x.strides[1], *(d.x for d in taps), channels * x.strides[1]),
-        *ints(along.y, *(d.y for d in outer), *y_strides),
+        *ints(along.y, *(d.y for d in outer), *y_strides), *extra_args(p.epilogue, extras),
     )  # fmt: skip
     size = (panels, ceil_div(tiles, strip), p.groups)
     build.launches.append(LoweredLaunch(spec, args, size, (1, 1, 1)))
@@ -244,11 +264,14 @@ def lower_result(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     build = Builder(p, traits)
     x = padded_image(build, Operand(("in", 0), ("in_offset", 0), p.a_strides), p.a_dtype)
     y = _contiguous(p.groups * p.out_channels, p.out_size)
-    points = [Dim(p.batch, x.strides[0], y[0])]
-    points += [
-        Dim(n, s * stride, out)
-        for n, s, stride, out in zip(p.out_size, p.stride, x.strides[2:], y[2:], strict=True)
-    ]
+    points = [
+        Dim(n, stride, out, build.steps(d))
+        for d, n, stride, out in zip(
+            (0, 2, 3, 4), (p.batch, *p.out_size),
+            (x.strides[0], *(s * n for s, n in zip(p.stride, x.strides[2:], strict=True))),
+            (y[0], *y[2:]), strict=True,
+        )
+    ]  # fmt: skip
     taps = [
         Dim(n, d * stride) for n, d, stride in zip(p.kernel, p.dilation, x.strides[2:], strict=True)
     ]
@@ -257,7 +280,8 @@ def lower_result(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     source = Operand(("in", 1), ("in_offset", 1), w)
     weights = Lines(source, p.b_dtype, p.out_channels, w[0], k, p.out_channels * w[0])
     _convolve(
-        build, x, p.in_channels, points, taps, weights, (y[1], p.out_channels * y[1])
+        build, x, p.in_channels, points, taps, weights, (y[1], p.out_channels * y[1]),
+        (0, 0, *build.steps(None)),
     )  # fmt: skip
     return build.lowered()
 
@@ -321,10 +345,10 @@ def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     image = _contiguous(p.groups * p.in_channels, p.size)
     w = p.b_strides
     for parts in product(*phases):
-        points = [Dim(p.batch, y.strides[0], image[0])]
+        points = [Dim(p.batch, y.strides[0], image[0], build.steps(0))]
         points += [
-            Dim(f.points, stride, s * out)
-            for f, stride, s, out in zip(parts, y.strides[2:], p.stride, image[2:], strict=True)
+            Dim(f.points, y.strides[d], s * image[d], tuple(s * e for e in build.steps(d)))
+            for d, f, s in zip((2, 3, 4), parts, p.stride, strict=True)
         ]
         taps = [Dim(f.taps, -f.step * s) for f, s in zip(parts, y.strides[2:], strict=True)]
         start = sum(
@@ -339,9 +363,12 @@ def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
             Operand(("in", 1), ("in_offset", 1), w), p.b_dtype, p.in_channels, w[1], k,
             p.out_channels * w[0], start=first,
         )  # fmt: skip
-        offset = sum(f.residue * s for f, s in zip(parts, image[2:], strict=True))
+        offset, *begins = (
+            sum(f.residue * s for f, s in zip(parts, strides[2:], strict=True))
+            for strides in (image, *(e.strides for e in build.extras))
+        )
         _convolve(
             build, y, p.out_channels, points, taps, weights,
-            (image[1], p.in_channels * image[1]), (start, offset),
+            (image[1], p.in_channels * image[1]), (start, offset, *begins),
         )  # fmt: skip
     return build.lowered()

@@ -69,11 +69,12 @@ class EpilogueSpec:
         names += [f"s{i}_all" for i in range(len(self.numbers))]
         return {name.removesuffix("_all"): name for name in names}
 
-    def arguments(self) -> tuple[str, ...]:
+    def arguments(self, strides: int = 2) -> tuple[str, ...]:
         """Return the types of the arguments, in the order of `extra_parameters` in `_gemm.j2`."""
         kinds: list[str] = []
         for extra in self.extras:
-            kinds += [_LONG] * 3 if extra.is_index else ["buffer", _LONG, _LONG, _LONG]
+            kinds += [] if extra.is_index else ["buffer"]
+            kinds += (_LONG,) * (1 + strides)
         return (*kinds, *(SCALAR_CHARS[number.register] for number in self.numbers))
 
     def statements(self, width: int) -> list[str]:
@@ -117,6 +118,7 @@ def finish_kernel(
     store_width: int | tuple[int, ...],
     epilogue: EpilogueSpec | None,
     args: tuple[str, ...],
+    strides: int = 2,
     **variables: Any,
 ) -> KernelSource:
     """Render one kernel and collect the helpers that its loads, stores and epilogue need.
@@ -124,6 +126,7 @@ def finish_kernel(
     Args:
         memory: each (dtype, width) that is read or written as a vector.
         stored: dtype of what is written, in vectors of `store_width` (or of several widths).
+        strides: how many strides the kernel takes for each operand of the epilogue.
     """
     widths = (store_width,) if isinstance(store_width, int) else store_width
     vectors = vector_access(traits)
@@ -142,7 +145,7 @@ def finish_kernel(
             helpers[_bfloat16_helper(width)] = None
         if epilogue:
             helpers.update(dict.fromkeys(epilogue.helpers(width)))
-    extras = epilogue.arguments() if epilogue else ()
+    extras = epilogue.arguments(strides) if epilogue else ()
     return KernelSource(name=name, source=source, helpers=tuple(helpers), args=args + extras)
 
 

@@ -10,6 +10,7 @@ Sizes are checked by whoever calls them; here shapes fit. Images have shape (B, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -72,12 +73,18 @@ def _signature(
     return Signature(
         op, "kernel", space=shape, reads=(a.layout, b.layout), dtypes=(a.dtype, b.dtype),
         meta=fresh_meta(a.dtype, shape, device), lower=partial(_lower, problem),
+        epilogue=what != "weight",
     )  # fmt: skip
 
 
 def _lower(
     problem: ConvProblem, sig: Signature, traits: DeviceTraits, epilogue: Epilogue | None
 ) -> Lowered:
+    if epilogue is not None:
+        extras = tuple(
+            replace(x, strides=(*x.strides[:2], *_three(x.strides[2:], 0))) for x in epilogue.extras
+        )
+        problem = replace(problem, epilogue=replace(epilogue, extras=extras))
     return lower_conv(problem, traits)
 
 

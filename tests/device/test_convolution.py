@@ -12,6 +12,8 @@ pytest.importorskip("torch")
 import torch
 
 import clgrad
+from clgrad import config
+from clgrad.graph import recorder, watch
 from tests.device.against_torch import arrays, assert_close, compare, same_error
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even:UserWarning")
@@ -156,6 +158,45 @@ def test_an_operand_that_was_written_over(device: Any, which: int) -> None:
         y.sum().backward()
 
     same_error(case, "modified by an inplace operation")
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "w", "settings"),
+    [
+        ("conv2d", (2, 3, 5, 6), (4, 3, 3, 2), {}),
+        ("conv2d", (2, 16, 12, 13), (17, 16, 3, 3), {"padding": 1}),
+        ("conv2d", (40, 9, 3, 2), (20, 9, 3, 2), {"padding": (1, 0)}),
+        ("conv2d", (2, 8, 15, 14), (34, 4, 1, 1), {"groups": 2}),
+        ("conv_transpose2d", (2, 8, 9, 9), (8, 12, 4, 3), {"stride": 2, "padding": 1}),
+    ],
+    ids=str,
+)
+def test_what_follows_is_part_of_the_kernel(
+    device: Any, name: str, x: Any, w: Any, settings: Any
+) -> None:
+    """Bias, activation, residual, numbers, a mask made of the index: no launch, the same bits."""
+    operands = [clgrad.tensor(a.astype("f")) for a in arrays(x, w)]
+    plain = getattr(clgrad, name)(*operands, **settings)
+    bias, residual = arrays((plain.shape[1],), plain.shape)
+    bias = clgrad.tensor(bias.astype("f"))
+    residual = clgrad.tensor(residual.astype("f")).transpose(2, 3).contiguous().transpose(2, 3)
+
+    def layer(number: float) -> Any:
+        y = getattr(clgrad, name)(*operands, bias, **settings).relu() * number + residual
+        kept = clgrad.arange(plain.numel()).reshape(plain.shape) > 40
+        return clgrad.where(y > 0, y, y * 0.25) * kept
+
+    with config.override(eager=True):
+        apart = layer(1.5).numpy()
+    recorder.flush()
+    watch.reset()
+    plain = getattr(clgrad, name)(*operands, **settings)
+    recorder.flush()
+    alone = watch.reset().launches
+    fused = layer(1.5)
+    recorder.flush()
+    assert watch.reset().launches == alone
+    np.testing.assert_array_equal(fused.numpy(), apart)
 
 
 ERRORS = [

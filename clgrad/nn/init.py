@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -31,6 +33,23 @@ _GAINS = {
     "conv_transpose2d": 1.0, "conv_transpose3d": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0,
     "relu": math.sqrt(2.0), "selu": 3.0 / 4.0,
 }  # fmt: skip
+
+
+class _Skipping(threading.local):
+    depth = 0
+
+
+_skipping = _Skipping()
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Leave tensors as they are inside the block: for modules whose state is loaded next."""
+    _skipping.depth += 1
+    try:
+        yield
+    finally:
+        _skipping.depth -= 1
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -77,6 +96,8 @@ def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Fill with uniform numbers in [a, b)."""
+    if _skipping.depth:
+        return tensor
     with no_grad():
         filled: Tensor = tensor.uniform_(a, b, generator=generator)
     return filled
@@ -86,6 +107,8 @@ def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
     """Fill with normal numbers."""
+    if _skipping.depth:
+        return tensor
     with no_grad():
         filled: Tensor = tensor.normal_(mean, std, generator=generator)
     return filled
@@ -93,6 +116,8 @@ def normal_(
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one number."""
+    if _skipping.depth:
+        return tensor
     with no_grad():
         filled: Tensor = tensor.fill_(val)
     return filled

@@ -105,6 +105,7 @@ from clgrad.ops.registry import OPS as _OPS
 from clgrad.ops.registry import Op
 from clgrad.ops.registry import pointwise as _declare_pointwise
 from clgrad.ops.registry import reduction as _declare_reduction
+from clgrad.printing import get_printoptions, printoptions, set_printoptions
 from clgrad.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from clgrad.tensor import Size, Tensor
 
@@ -268,6 +269,7 @@ __all__ = [
     "full_like",
     "get_default_device",
     "get_default_dtype",
+    "get_printoptions",
     "get_rng_state",
     "half",
     "inference_mode",
@@ -291,6 +293,7 @@ __all__ = [
     "ones_like",
     "pointwise",
     "preserve_format",
+    "printoptions",
     "promote_types",
     "random",
     "reduction",
@@ -300,6 +303,7 @@ __all__ = [
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_printoptions",
     "set_rng_state",
     "short",
     "strided",

@@ -1,4 +1,4 @@
-"""Reading tensors on the host, printing and copying them: what waits for the device."""
+"""Reading tensors on the host: what waits for the device."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from clgrad import dispatch
-from clgrad.dtypes import bfloat16, float32, int64
+from clgrad.dtypes import bfloat16
 from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
-from clgrad.graph.storage import Storage
 from clgrad.tape.inplace import requires_grad_of
-from clgrad.tensor import Tensor, wrap
+from clgrad.tensor import Tensor
 
 
 def array_of(x: Tensor) -> Any:
@@ -50,6 +49,16 @@ def numpy(x: Tensor, *, force: bool = False) -> Any:
 
 
 def to_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
+    """Return the elements for NumPy, which may ask for a dtype; always a copy.
+
+    Raises:
+        ClgradValueError: it asked for the memory itself.
+    """
+    if copy is False:
+        raise ClgradValueError(
+            "__array__: the elements are on a device. Expected copy=None or True: a copy cannot be "
+            "avoided."
+        )
     array = numpy(x)
     return array if dtype is None else array.astype(dtype)
 
@@ -109,110 +118,7 @@ def to_index(x: Tensor) -> int:
 
 
 def formatted(x: Tensor, spec: str) -> str:
-    if not x._meta.ndim and spec:
+    """Format the number of a 0-d tensor; others take no format."""
+    if not x._meta.ndim and type(x) is Tensor:
         return format(item(x), spec)
-    return object.__format__(x, spec) if spec else repr(x)
-
-
-# ---- printing ----------------------------------------------------------------------------------
-
-
-def shown(x: Tensor) -> str:
-    """Print as PyTorch does: values, then what is not to be guessed from them."""
-    meta = x._meta
-    name = "Parameter containing:\ntensor" if type(x).__name__ == "Parameter" else "tensor"
-    prefix = "tensor("
-    body = _numbers(x, len(prefix)) if meta.numel else "[]" if meta.ndim else "?"
-    extra = []
-    if not meta.numel and meta.ndim != 1:
-        extra.append(f"size={meta.shape}")
-    known = meta.dtype in (float32, int64) or meta.dtype.kind == "b"  # from how numbers look
-    if not known or (not meta.numel and meta.dtype is not float32):
-        extra.append(f"dtype={meta.dtype!r}")
-    extra.append(f"device='{getattr(meta.device, 'id', meta.device)}'")
-    try:
-        node = x.grad_fn
-    except AutogradError:
-        extra.append("grad_fn=<Invalid>")
-    else:
-        if node is not None:
-            extra.append(f"grad_fn=<{node.name()}>")
-        elif requires_grad_of(x):
-            extra.append("requires_grad=True")
-    last = body.rsplit("\n", 1)[-1]
-    tail = ", ".join(extra)
-    join = ",\n" + " " * len(prefix) if len(last) + len(tail) + 10 > 100 else ", "
-    return f"{name}({body}{join}{tail})"
-
-
-def _numbers(x: Tensor, indent: int) -> str:
-    array = array_of(x)
-    whole = array.dtype.kind == "f" and bool(
-        np.all(np.isfinite(array) & (abs(array) < 1e8)) and np.all(array == np.floor(array))
-    )
-    options: dict[str, Any] = {
-        "precision": 4,
-        "threshold": 1000,
-        "edgeitems": 3,
-        "max_line_width": 80,
-    }
-    if whole:
-        options["formatter"] = {"float_kind": lambda v: f"{v:.0f}."}
-    text: str = np.array2string(
-        array, separator=", ", prefix=" " * indent, suffix="",
-        floatmode="fixed", **options,
-    )  # fmt: skip
-    return text.replace("True", " True") if array.dtype.kind == "b" else text
-
-
-# ---- copies ------------------------------------------------------------------------------------
-
-
-def deep_copy(x: Tensor, memo: dict[int, Any]) -> Any:
-    """Copy a leaf, with its class, grad and attributes; views keep their layout."""
-    if not x.is_leaf:
-        raise AutogradError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
-            "protocol at the moment. Hint: detach() first."
-        )
-    if id(x) in memo:
-        return memo[id(x)]
-    storage = memo.get(id(x._storage))
-    if storage is None:
-        storage = memo[id(x._storage)] = Storage(x._storage.value)
-    made = wrap(storage, x._meta, type(x))
-    memo[id(x)] = made
-    made._requires_grad = x._requires_grad
-    made._inference = x._inference
-    if x._grad is not None:
-        made._grad = deep_copy(x._grad.detach(), memo)
-    _copy_attributes(x, made, memo)
-    return made
-
-
-def _copy_attributes(x: Tensor, made: Tensor, memo: dict[int, Any]) -> None:
-    import copy
-
-    for name, value in x.__dict__.items():
-        made.__dict__[name] = copy.deepcopy(value, memo)
-
-
-def _rebuild(cls: type[Tensor], flat: Any, dtype: Any, layout: Any, requires_grad: bool) -> Any:
-    """Make a tensor from what `__reduce__` stored, on the default device."""
-    from clgrad.creation import get_default_device
-    from clgrad.ops.meta import meta_of
-
-    device = get_default_device()
-    value = dispatch.backend.from_host(device, flat, dtype)
-    made = wrap(Storage(value), meta_of(dtype, layout, device), cls)
-    made._requires_grad = requires_grad
-    return made
-
-
-def reduced(x: Tensor, protocol: Any) -> Any:
-    """Pickle by a copy on the host; it is loaded onto the default device."""
-    if not x.is_leaf:
-        raise AutogradError("pickle: a tensor with history. Expected a leaf. Hint: detach() first.")
-    flat = dispatch.backend.to_host(x._storage.value)
-    state = (type(x), flat, x.dtype, x._meta.layout, x._requires_grad)
-    return (_rebuild, state, x.__dict__ or None)
+    return object.__format__(x, spec)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from clgrad import autograd, creation, dispatch, dtypes, host, indexing, writing
+from clgrad import autograd, copying, creation, dispatch, dtypes, host, indexing, printing, writing
 from clgrad.calls import function, inplace
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import DType, as_dtype
@@ -25,8 +25,9 @@ from clgrad.tensor import Tensor
 _HOST = {
     "numpy": host.numpy, "item": host.item, "tolist": host.tolist, "__array__": host.to_array,
     "__bool__": host.to_bool, "__float__": host.to_float, "__int__": host.to_int,
-    "__index__": host.to_index, "__format__": host.formatted, "__repr__": host.shown,
-    "__deepcopy__": host.deep_copy, "__reduce_ex__": host.reduced,
+    "__index__": host.to_index, "__format__": host.formatted, "__repr__": printing.shown,
+    "__copy__": copying.shallow_copy, "__deepcopy__": copying.deep_copy,
+    "__reduce_ex__": copying.reduced,
 }  # fmt: skip
 _HIDDEN = frozenset(("to", "copy", "full", "clone"))  # ops whose methods are written by hand
 

@@ -13,6 +13,7 @@ from clgrad.functional import (
     distances,
     finding,
     imaging,
+    inspecting,
     joining,
     making,
     normalization,
@@ -29,22 +30,7 @@ from clgrad.functional import (
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
-    convolution,
-    distances,
-    finding,
-    imaging,
-    joining,
-    making,
-    normalization,
-    norms,
-    picking,
-    placing,
-    pooling,
-    products,
-    refilling,
-    sampling,
-    shaping,
-    softmax,
-    splitting,
-)
+    convolution, distances, finding, imaging, inspecting, joining, making, normalization, norms,
+    picking, placing, pooling, products, refilling, sampling, shaping, softmax, splitting,
+)  # fmt: skip
 """The modules whose functions users see."""

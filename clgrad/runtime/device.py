@@ -129,6 +129,11 @@ class Device:
         return f"cl:{self.index}"
 
     @property
+    def type(self) -> str:
+        """The same as `kind`: what programs for PyTorch ask a device."""
+        return self.kind
+
+    @property
     def traits(self) -> DeviceTraits:
         """What was probed to work; found out at the first use."""
         traits = self._traits

@@ -319,12 +319,10 @@ def test_out_writes_into_a_given_tensor(host: Interpreter) -> None:
 
 def test_printing(host: Interpreter) -> None:
     x = leaf(1.0, 2.5)
-    assert repr(x) == "tensor([1.0000, 2.5000], device='host', requires_grad=True)"
-    assert repr(x * 2) == "tensor([2., 5.], device='host', grad_fn=<MulBackward0>)"
-    assert repr(clgrad.arange(3)) == "tensor([0, 1, 2], device='host')"
-    assert repr(clgrad.ones(2, dtype=clgrad.float64)) == (
-        "tensor([1., 1.], dtype=clgrad.float64, device='host')"
-    )
+    assert repr(x) == "tensor([1.0000, 2.5000], requires_grad=True)"
+    assert repr(x * 2) == "tensor([2., 5.], grad_fn=<MulBackward0>)"
+    assert repr(clgrad.arange(3)) == "tensor([0, 1, 2])"
+    assert repr(clgrad.ones(2, dtype=clgrad.float64)) == ("tensor([1., 1.], dtype=clgrad.float64)")
     assert "..." in repr(clgrad.zeros(2000))
     assert repr(clgrad.zeros(0, 3)).startswith("tensor([], size=(0, 3)")
 

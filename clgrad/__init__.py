@@ -157,6 +157,24 @@ def flush(device: Any = None) -> None:
     dispatch.backend.flush(device)
 
 
+def dump_kernels(path: Any) -> Any:
+    """Return a `with` block that writes every kernel launched in it to the folder `path`.
+
+    `index.md` there lists them; each file says from which ops and lines of the program its kernel
+    came, and can be compiled as it is.
+    """
+    from clgrad.graph.dump import dump_kernels as context
+
+    return context(path)
+
+
+def launch_count() -> Any:
+    """Return how many kernels this process has launched so far."""
+    from clgrad.runtime.profile import counters
+
+    return counters.launches
+
+
 def is_tensor(value: Any) -> Any:
     """Return whether `value` is a tensor."""
     return isinstance(value, Tensor)
@@ -254,6 +272,7 @@ __all__ = [
     "devices",
     "double",
     "dtype",
+    "dump_kernels",
     "empty",
     "empty_cache",
     "empty_like",
@@ -282,6 +301,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "is_tensor",
+    "launch_count",
     "long",
     "manual_seed",
     "memory_stats",

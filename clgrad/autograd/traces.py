@@ -23,6 +23,8 @@ from clgrad.tensor import wrap
 
 LIMIT = 256
 """Traces kept; a program with more structures than this gains nothing from them."""
+CONSTANTS = 8
+"""Sets of numbers for which a structure is traced; where they change all the time it is not."""
 LONGEST = 2048
 """Nodes of a pass that is traced: its entries become one plan."""
 
@@ -42,7 +44,8 @@ class _Trace:
         self.deliveries = tuple(deliveries)
 
 
-_traces: dict[Any, _Trace] = {}
+_traces: dict[Any, dict[tuple[Any, ...], _Trace]] = {}
+"""By structure, and then by the numbers on which they depend."""
 
 
 class _Walk:
@@ -52,10 +55,11 @@ class _Walk:
         key: its structure; None if a pass over it must run node by node.
         nodes, leaves: its nodes, those that end in a leaf apart.
         values: what the pass reads: gradients to start from, and saved values.
-        numbers: the Python numbers that the nodes keep, one after the other.
+        numbers: the Python numbers of nodes with formulas, one after the other.
+        constants: those of other nodes, on which a trace depends.
     """
 
-    __slots__ = ("key", "leaves", "nodes", "numbers", "values")
+    __slots__ = ("constants", "key", "leaves", "nodes", "numbers", "values")
 
     def __init__(self, roots: Sequence[Root]) -> None:
         self.key: tuple[Any, ...] | None = None
@@ -63,6 +67,7 @@ class _Walk:
         self.leaves: list[AccumulateGrad] = []
         self.values: list[Value] = []
         self.numbers: list[Any] = []
+        self.constants: tuple[Any, ...] = ()
         parts = self._parts(roots)
         if parts is not None:
             self.key = tuple(parts)
@@ -118,9 +123,10 @@ class _Walk:
             if node.rule.result:
                 parts.append(one.meta)
             if node.numbers:
-                if node.plan.op.backward is not None:  # what it makes of them is unknown
-                    return None
-                numbers += node.numbers
+                if node.plan.op.backward is None:
+                    numbers += node.numbers
+                else:  # what it makes of them is unknown
+                    self.constants += tuple([repr(n) for n in node.numbers])  # -0.0 is not 0.0
             for edge in node.edges:
                 if edge is None:
                     parts.append(None)
@@ -155,8 +161,11 @@ def run(roots: list[Root], keep_graph: bool) -> bool:
     key = walk.key
     if key is None:
         return False
-    trace = _traces.get(key)
+    known = _traces.get(key)
+    trace = None if known is None else known.get(walk.constants)
     if trace is None:
+        if known is not None and len(known) >= CONSTANTS:
+            return False
         _take_down(roots, keep_graph, walk)
         return True
     segment = trace.segment
@@ -205,7 +214,9 @@ class _Observed(Task):
                     self.delivered.append((node, grads[0]))
                 continue
             start = self.capture_.length()
-            kind = node.steps_key(grads[0]) if node.numbers and grads[0] is not None else None
+            kind = None
+            if isinstance(node, OpNode) and node.numbers and node.plan.op.backward is None:
+                kind = None if grads[0] is None else node.steps_key(grads[0])
             results = self.evaluate(node, grads)
             if kind is not None:
                 self._trace_numbers(node.rule.steps[kind], start, first_number[node])
@@ -232,7 +243,8 @@ def _take_down(roots: list[Root], keep_graph: bool, walk: _Walk) -> None:
     first, count = {}, 0
     for node in walk.nodes:
         first[node] = count
-        count += len(node.numbers)
+        if node.plan.op.backward is None:
+            count += len(node.numbers)
     nodes = [node for node, _, _ in roots]
     task.count_dependencies(nodes)
     trace = None
@@ -249,9 +261,8 @@ def _take_down(roots: list[Root], keep_graph: bool, walk: _Walk) -> None:
         task.buffers.clear()
         if len(_traces) >= LIMIT:
             _traces.clear()
-        assert walk.key is not None
         if trace is not None:
-            _traces[walk.key] = trace
+            _traces.setdefault(walk.key, {})[walk.constants] = trace
         for leaf, grad in task.delivered:
             leaf.apply((grad,), None)
 

@@ -1,4 +1,4 @@
-"""`clgrad demo`: trains a small network on handwritten digits, by `examples/digits_mlp.py`.
+"""`clgrad demo`: trains a small network on handwritten digits, by `examples/digits.py`.
 
 The example is the program; this finds it and passes the arguments on.
 """
@@ -15,8 +15,8 @@ from clgrad.errors import ClgradError
 _PACKAGE = Path(__file__).resolve().parent.parent
 # The wheel carries the examples inside the package; in a checkout they lie beside it.
 _FOLDERS = (_PACKAGE / "examples", _PACKAGE.parent / "examples")
-_EXAMPLE = "digits_mlp.py"
-_PASSED_ON = ("device", "epochs", "seed")
+_EXAMPLE = "digits.py"
+_PASSED_ON = ("device", "epochs", "seed", "out")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--device", help="as `clgrad devices` lists them; the first if not given")
     parser.add_argument("--epochs", type=int, help="how often to go through the images")
     parser.add_argument("--seed", type=int, help="of everything random")
+    parser.add_argument("--out", help="folder for pictures and kernels; digits-demo if not given")
     parser.set_defaults(run=run)
 
 

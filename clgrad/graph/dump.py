@@ -10,7 +10,8 @@ from __future__ import annotations
 import atexit
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from clgrad import config
@@ -163,6 +164,29 @@ class Folder:
                 ClgradWarning,
                 stacklevel=2,
             )
+
+
+@contextmanager
+def dump_kernels(path: str | Path) -> Iterator[Path]:
+    """Write every kernel that is launched in a `with` block to a folder, with an index.
+
+    Args:
+        path: the folder; made if it is not there.
+
+    Warns:
+        ClgradWarning: it cannot be written.
+    """
+    from clgrad.graph import recorder
+
+    recorder.flush()  # what was recorded before the block is not part of it
+    folder = Folder(Path(path).expanduser().absolute())
+    trace = Trace(folder.add).open()
+    try:
+        yield folder.path
+        recorder.flush()
+    finally:
+        trace.close()
+        folder.finish(trace)
 
 
 _running: Trace | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import clgrad
-from clgrad import dispatch
+from clgrad import config, dispatch
 from clgrad.autograd import traces
 
 SHAPES = [(3, 4), (3, 1), (4,), ()]
@@ -110,6 +110,20 @@ def test_numbers_are_passed_anew(device, spliced):
         assert x.grad.tolist() == [3.0 * number, 4.0 * number]
         assert w.grad.tolist() == [1.0 * number, 2.0 * number]
     assert len(spliced) == 1  # an integer is another structure than a float
+
+
+def test_numbers_of_which_a_host_function_makes_something_are_part_of_the_structure(
+    device, spliced
+):
+    for number in (2.0, 2.0, 0.0, -0.0, *range(20)):
+        (x,) = make(device, [[1.0, 2.0, 4.0]])
+        y = clgrad.nn.functional.layer_norm(x, (3,), eps=0.5 + abs(number))
+        (y * y).sum().backward()
+        with config.override(eager=True):
+            want = x.detach().requires_grad_()
+            y = clgrad.nn.functional.layer_norm(want, (3,), eps=0.5 + abs(number))
+            (y * y).sum().backward()
+        np.testing.assert_array_equal(x.grad.numpy(), want.grad.numpy())
 
 
 def test_one_operand_twice_is_another_structure(device, spliced):

@@ -258,6 +258,11 @@ def always(site: Site, args: Sequence[Text]) -> Text:
     return literal(True, bool_, site.width)
 
 
+def negative(site: Site, args: Sequence[Text]) -> Text:
+    """Write whether an integer is below zero."""
+    return compare("<")(site, [args[0], literal(0, site.operand, site.width)])
+
+
 def predicate(key: str) -> Emit:
     """Return the rule of a built-in question about a float; vectors answer with masks."""
 

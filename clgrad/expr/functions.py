@@ -100,7 +100,7 @@ _add("neg", "x", emit.negate, host.negative, "-g")
 _add(
     "pow", "a b",
     emit.by_kind(
-        floats=emit.mathematical("pow", "pow"), integers=emit.helper("ipow"),
+        floats=emit.helper("pow"), integers=emit.helper("ipow"),
     ),
     host.power,
     "g * (b * pow(a, b - 1)) if b != 0 else 0",
@@ -108,7 +108,11 @@ _add(
     cost=2 * TRANSCENDENTAL,
 )  # fmt: skip
 _add("abs", "x", emit.helper("abs"), np.abs, "g * sign(x)")
-_add("sign", "x", emit.helper("sign"), host.sign, "0", cost=2)
+_add(
+    "sign", "x",
+    emit.by_kind(floats=emit.helper("sign"), integers=emit.helper("sign"), bools=emit.unchanged),
+    host.sign, "0", takes="buif", cost=2,
+)  # fmt: skip
 _add("sqrt", "x", emit.builtin("sqrt"), np.sqrt, "g / (2 * y)", takes="f", cost=4)
 _add("rsqrt", "x", emit.helper("rsqrt"), lambda x: 1 / np.sqrt(x), "-0.5 * g * (y * y * y)",
      takes="f", cost=8)  # fmt: skip
@@ -178,10 +182,13 @@ _add("hypot", "a b", emit.mathematical("hypot", "hypot"), host.hypot, "g * (a / 
 # 2 / sqrt(pi)
 _math("erf", "g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(math.erf), "erf")
 _math("erfc", "-g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(math.erfc), "erfc")
+_math("erfinv", "g * (0.8862269254527579 * exp(y * y))", host.elementwise(host.erfinv), None)
 _math("sigmoid", "g * ((1 - y) * y)", lambda x: 1 / (1 + np.exp(-x)), None)
 _math("lgamma", "g * digamma(x)", host.elementwise(host.lgamma), None)
 _math("digamma", "g * trigamma(x)", host.elementwise(host.digamma), None)
-_math("trigamma", None, host.elementwise(host.trigamma), None)
+_math("trigamma", "g * (-2 * zeta(3, x))", host.elementwise(host.trigamma), None)
+_add("zeta", "s q", emit.helper("zeta"), host.zeta, None, "g * (-s * zeta(s + 1, q))",
+     takes="f", cost=20 * TRANSCENDENTAL)  # fmt: skip
 
 # ---- extrema, comparisons, logic --------------------------------------------------------------
 
@@ -226,6 +233,18 @@ _family(
     ("isfinite", _predicate("isfinite", emit.always), host.predicate(np.isfinite, True)),
     params="x",
 )  # fmt: skip
+_add(
+    "signbit", "x",
+    emit.by_kind(floats=emit.predicate("signbit"), integers=emit.negative, bools=emit.never),
+    host.negative_sign, result="bool", takes="buif",
+)  # fmt: skip
+_add("copysign", "a b", emit.builtin("copysign"), np.copysign, "g * (y / a if a != 0 else 0)", "0",
+     takes="f")  # fmt: skip
+for _name, _next in (
+    ("nextafter", host.next_float), ("nextafter_float16", host.next_float16),
+    ("nextafter_bfloat16", host.next_bfloat16),
+):  # fmt: skip
+    _add(_name, "a b", emit.helper(_name), _next, "g if a != b else 0", "0", takes="f", cost=4)
 # The derivative of where keeps the condition outside; diff() does that itself.
 _add("where", "c a b", emit.select, np.where, "0", "g if c else 0", "0 if c else g", takes="buif")
 

@@ -24,7 +24,23 @@ static T cg_{_name}(T x)
     return SAME({_name}, x);
 }}
 """
-for _name in ("pow", "atan2", "hypot"):
+# A lane that is zero, infinite or NaN spoils its neighbours in PoCL 3.1's vector forms.
+EXPONENTIAL["pow:d"] = """
+static T cg_pow(T a, T b)
+{
+    T size = cg_abs(a), extent = cg_abs(b);
+    S plain = (size > T(0)) & (size < T(INFINITY)) & (extent < T(INFINITY));
+    T base = plain ? a : T(1), exponent = plain ? b : T(1);
+    T y = SAME(pow, base, exponent);
+    T edge = ((size > T(1)) == (b > T(0))) ? T(INFINITY) : T(0);
+    T middle = b * C(0.5);
+    edge = ((floor(b) == b) & (floor(middle) != middle)) ? copysign(edge, a) : edge;
+    edge = ((a != a) | (b != b)) ? a + b : edge;
+    edge = ((b == T(0)) | (a == T(1)) | ((size == T(1)) & (extent == T(INFINITY)))) ? T(1) : edge;
+    return plain ? y : edge;
+}
+"""
+for _name in ("atan2", "hypot"):
     EXPONENTIAL[f"{_name}:d"] = f"""
 static T cg_{_name}(T a, T b)
 {{

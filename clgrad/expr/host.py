@@ -47,6 +47,20 @@ def lgamma(x: float) -> float:
     return math.lgamma(x)
 
 
+def erfinv(x: float) -> float:
+    """Return y with erf(y) = x; infinite at -1 and 1, NaN beyond. By Halley's method."""
+    size = abs(x)
+    if not size < 1:
+        return math.copysign(math.inf, x) if size == 1 else math.nan
+    rest = 1 - size
+    y = 0.9 * size if size < 0.5 else math.sqrt(-math.log(rest))
+    for _ in range(12):
+        error = math.erf(y) - size if size < 0.5 else rest - math.erfc(y)
+        step = error / (1.1283791670955126 * math.exp(-y * y))
+        y -= step / (1 + y * step)
+    return math.copysign(y, x)
+
+
 def digamma(x: float) -> float:
     """Return the derivative of lgamma; -inf at 0 (inf at -0.0), NaN at the negative poles.
 
@@ -89,6 +103,38 @@ def trigamma(x: float) -> float:
     return total + 1 / x + z / 2 + series / x
 
 
+def _zeta(s: float, q: float) -> float:
+    if math.isnan(s + q) or s < 1:
+        return math.nan
+    if s == 1 or (q <= 0 and q == np.floor(q)):
+        return math.inf
+    if q == math.inf:
+        return 0.0
+    if (q <= 0 and s != np.floor(s)) or q < -990:
+        return math.nan
+    total = 0.0
+    while q < 12:
+        try:
+            total += q**-s
+        except OverflowError:
+            total = math.inf
+        q += 1
+    rest, factor = q**-s * (q / (s - 1) + 0.5), s * q ** (-s - 1)
+    for j, term in enumerate((12, -720, 30240, -1209600, 47900160, -1307674368000 / 691)):
+        rest += factor / term
+        factor *= (s + 2 * j + 1) * (s + 2 * j + 2) / (q * q)
+    return float(total + rest)
+
+
+def zeta(s: Array, q: Array) -> Array:
+    """Return Hurwitz' zeta function, the sum of (q + k)**-s over all k.
+
+    Source: Euler and Maclaurin's formula, DLMF 25.11.5.
+    """
+    made = np.frompyfunc(_zeta, 2, 1)(np.asarray(s, np.float64), np.asarray(q, np.float64))
+    return np.asarray(made, np.float64)
+
+
 def power(a: Array, b: Array) -> Array:
     """Return a ** b; integers wrap and a negative exponent truncates, as in PyTorch."""
     target = np.result_type(a, b)
@@ -106,6 +152,8 @@ def power(a: Array, b: Array) -> Array:
 def sign(x: Array) -> Array:
     """Return -1, 0 or 1; 0 for NaN, as PyTorch."""
     x = np.asarray(x)
+    if x.dtype.kind == "b":
+        return x
     return (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
 
 
@@ -169,6 +217,33 @@ def shift_right(a: Array, b: Array) -> Array:
     shifted = np.right_shift(a, np.where(inside, b, bits - 1).astype(a.dtype))
     none = np.zeros_like(a)
     return np.where(inside, shifted, np.where(a < 0, ~none, none))
+
+
+def next_float(a: Array, b: Array) -> Array:
+    return np.nextafter(a, b)
+
+
+def next_float16(a: Array, b: Array) -> Array:
+    """Return the float16 after `a` towards `b`, in the dtype of `a`."""
+    a = np.asarray(a)
+    with np.errstate(all="ignore"):
+        next_ = np.nextafter(a.astype(np.float16), np.asarray(b).astype(np.float16))
+    return next_.astype(a.dtype)
+
+
+def next_bfloat16(a: Array, b: Array) -> Array:
+    """Return the bfloat16 after `a` towards `b`, as float32: a step in its upper 16 bits."""
+    a, b = np.broadcast_arrays(np.asarray(a, np.float32), np.asarray(b, np.float32))
+    step = np.where((b > a) == (a > 0), 0x10000, -0x10000).astype(np.int32)
+    moved = (a.view(np.int32) + step).view(np.float32)
+    moved = np.where(a == 0, np.copysign(np.int32(0x10000).view(np.float32), b), moved)
+    return np.where((a != a) | (b != b), np.float32(np.nan), np.where(a == b, b, moved))
+
+
+def negative_sign(x: Array) -> Array:
+    """Return whether x has a minus sign; -0.0 has one."""
+    x = np.asarray(x)
+    return np.signbit(x) if x.dtype.kind == "f" else x < 0
 
 
 def predicate(fn: Host, of_integer: bool) -> Host:

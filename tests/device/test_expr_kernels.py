@@ -205,14 +205,15 @@ def test_gamma_functions_are_close_in_the_absolute(device: Any) -> None:
     for k, fn in enumerate(names):
         assert_same_bits(fn, at_one[k], at_16[k])
         exact = TABLE[fn].numpy(x.astype(np.float64))
-        np.testing.assert_allclose(at_one[k], exact, rtol=2e-5, atol=5e-6, err_msg=fn)
+        np.testing.assert_allclose(at_one[k], exact, rtol=4e-6, atol=1e-6, err_msg=fn)
 
 
 def test_float64_functions_use_the_same_form_of_a_built_in_at_every_width(device: Any) -> None:
     if not has_float64(device):
         pytest.skip("the device has no float64")
     rng = np.random.default_rng(3)
-    names = [f for f, r in TABLE.items() if r.takes == "f"] + ["pow", "abs", "sign", "maximum"]
+    names = [f for f, r in TABLE.items() if r.takes == "f" and "float16" not in f]
+    names += ["pow", "abs", "sign", "maximum"]
     names += ["minimum", "fmax", "fmin", "remainder", "floor_divide", "fmod", "trunc_divide"]
     jobs = [job(fn, float64) for fn in names]
     data = []
@@ -227,8 +228,8 @@ def test_float64_functions_use_the_same_form_of_a_built_in_at_every_width(device
         assert_same_bits(fn, at_one[k], at_8[k])
         with np.errstate(all="ignore"):
             exact = TABLE[fn].numpy(*data[k])
-        loose = 1e-8 if fn in ("lgamma", "digamma", "trigamma") else 2e-14
-        np.testing.assert_allclose(at_one[k], exact, rtol=loose, atol=loose / 10, err_msg=fn)
+        loose = 1e-13 if fn in ("lgamma", "digamma", "trigamma", "zeta") else 2e-14
+        np.testing.assert_allclose(at_one[k], exact, rtol=loose, atol=loose, err_msg=fn)
 
 
 @pytest.mark.parametrize("width", [1, 16])

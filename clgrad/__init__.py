@@ -22,6 +22,7 @@ from clgrad.autograd import (
     set_grad_enabled,
 )
 from clgrad.calls import function as _function
+from clgrad.calls import inplace as _inplace
 from clgrad.creation import (
     arange,
     as_tensor,
@@ -116,18 +117,21 @@ __version__ = "0.1.0"
 
 def _install() -> list[str]:
     """Enter the functions of the table, and those of `functional`, under their names."""
-    made = []
+    made: list[str] = []
     for op in list(_OPS.values()):
         name = op.name.strip("_")
         if op.kind in ("view", "creation") or op.name in _BY_HAND or op.name[0] == "_":
             continue
-        globals()[name] = _function(op)
-        made.append(name)
+        calls = dict.fromkeys((name, *op.aliases), _function(op))
+        if op.inplace and len(op.inputs) == 1:
+            calls |= dict.fromkeys((f"{n}_" for n in tuple(calls)), _inplace(op))
+        globals().update(calls)
+        made += calls
     for family in _FAMILIES:
-        for name in family.__all__:
+        for name in getattr(family, "EXPORTS", family.__all__):
             globals()[name] = getattr(family, name)
             made.append(name)
-    return made
+    return list(dict.fromkeys(made))
 
 
 def __getattr__(name: str) -> Any:

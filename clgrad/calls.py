@@ -8,16 +8,23 @@ and `writing`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad import writing
+from clgrad import dtypes, writing
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import as_dtype
-from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
-from clgrad.ops import pointwise as _pointwise  # noqa: F401  # enters the table
+from clgrad.errors import (
+    AutogradError,
+    ClgradRuntimeError,
+    ClgradTypeError,
+    ClgradWarning,
+    DeviceError,
+)
+from clgrad.ops import activation, logical, pointwise, rounding, special, trigonometric  # noqa: F401  # they enter the table
 from clgrad.ops.registry import OPS, REQUIRED, Op
-from clgrad.ops.scaled import add_scaled, sub_scaled
+from clgrad.ops.scaled import add_scaled, rsub_scaled, sub_scaled
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor
@@ -40,35 +47,48 @@ def sort_arguments(op: Op, args: tuple[Any, ...], named: dict[str, Any]) -> tupl
     values: dict[str, Any] = dict(zip((*op.inputs, *(p for p, _ in op.params)), args, strict=False))
     if len(args) > count + len(op.params):
         raise ClgradTypeError(
-            f"{op.name}() takes {count + len(op.params)} arguments but {len(args)} were given."
+            f"{op.label}() takes {count + len(op.params)} arguments but {len(args)} were given."
         )
     known = {*op.inputs, *(p for p, _ in op.params)}
     for name, value in named.items():
         target = name if name in known else aliases.get(name, name)
         if target not in known:
             raise ClgradTypeError(
-                f"{op.name}() got an unexpected keyword argument {name!r}. "
+                f"{op.label}() got an unexpected keyword argument {name!r}. "
                 f"Expected some of {', '.join((*op.inputs, *(p for p, _ in op.params)))}."
             )
         if target in values:
-            raise ClgradTypeError(f"{op.name}() got multiple values for argument {name!r}.")
+            raise ClgradTypeError(f"{op.label}() got multiple values for argument {name!r}.")
         values[target] = value
     operands: list[Any] = []
     for name in op.inputs:
         if name not in values:
-            raise ClgradTypeError(f"{op.name}() missing required argument {name!r}.")
-        operands.append(operand(op.name, values[name]))
+            raise ClgradTypeError(f"{op.label}() missing required argument {name!r}.")
+        operands.append(operand(op.label, values[name]))
+    check_numbers(op, operands)
     static: list[Any] = []
     for name, default in op.params:
         value = values.get(name, default)
         if value is REQUIRED:
-            raise ClgradTypeError(f"{op.name}() missing required argument {name!r}.")
+            raise ClgradTypeError(f"{op.label}() missing required argument {name!r}.")
         if name in op.numeric:
-            number = operand(op.name, value)
+            number = operand(op.label, value)
             operands.append(number.item() if isinstance(number, Tensor) else number)
         else:
             static.append(_static(name, value))
     return tuple(operands), tuple(static)
+
+
+def check_numbers(op: Op, operands: Sequence[Any]) -> None:
+    """Raise `ClgradTypeError` for a number where only a tensor may stand."""
+    if op.numbers is None:
+        return
+    for k, (name, value) in enumerate(zip(op.inputs, operands, strict=False), 1):
+        if type(value) in NUMBERS and name not in op.numbers:
+            raise ClgradTypeError(
+                f"{op.label}(): argument {name!r} (position {k}) must be Tensor, not "
+                f"{type(value).__name__}. Hint: clgrad.tensor({value})."
+            )
 
 
 def _static(name: str, value: Any) -> Any:
@@ -80,8 +100,24 @@ def _static(name: str, value: Any) -> Any:
     return value
 
 
-_SCALED = {OPS["add"]: add_scaled, OPS["sub"]: sub_scaled}
+_SCALED = {OPS["add"]: add_scaled, OPS["sub"]: sub_scaled, OPS["rsub"]: rsub_scaled}
 """What computes an op that was given `alpha`."""
+
+
+def _check_alpha(name: str, alpha: Any, operands: tuple[Any, ...]) -> None:
+    """Raise where `alpha` is of a higher category than what it scales, as PyTorch does."""
+    kinds = {
+        dtypes.of_number(o).kind if type(o) in NUMBERS else o._meta.dtype.kind for o in operands
+    }
+    if isinstance(alpha, float) and "f" not in kinds:
+        raise ClgradRuntimeError(
+            f"{name}: For integral input tensors, argument alpha must not be a floating point "
+            f"number, got {alpha}. Hint: cast an operand with .float()."
+        )
+    if isinstance(alpha, bool) and kinds != {"b"}:
+        raise ClgradRuntimeError(
+            f"{name}: Boolean alpha only supported for Boolean results. Hint: alpha=int({alpha})."
+        )
 
 
 def function(op: Op) -> Call:
@@ -93,28 +129,33 @@ def function(op: Op) -> Call:
     count = len(op.inputs)
     scaled = _SCALED.get(op)
     if count == 1 and op.params and not op.numeric:
-        return _named(_with_static(op), op, op.name.strip("_"))
+        return _named(_with_static(op), op, op.label)
 
     def call(*args: Any, **named: Any) -> Any:
         if quick is not None and not named and len(args) == count and isinstance(args[0], Tensor):
+            if op.numbers is not None and type(args[-1]) in NUMBERS:
+                check_numbers(op, args)
             result = quick(*args)
             if result is not NotImplemented:
                 return result
         out = named.pop("out", None)
+        given = named
         used = op if scaled is None or named.get("alpha", 1) == 1 else scaled
         if used is not scaled and scaled is not None:
-            named.pop("alpha", None)
+            named = {k: v for k, v in named.items() if k != "alpha"}
         operands, static = sort_arguments(used, args, named)
+        if scaled is not None and "alpha" in given:
+            _check_alpha(op.label, given["alpha"], operands[:count])
         if all(type(o) in NUMBERS for o in operands[:count]):
             raise ClgradTypeError(
-                f"{op.name}: got numbers alone. Expected at least one tensor. "
+                f"{op.label}: got numbers alone. Expected at least one tensor. "
                 "Hint: clgrad.tensor(...) makes one."
             )
         if out is None:
             return apply(used, operands, static)
         return into(used, out, operands, static)
 
-    return _named(call, op, op.name.strip("_"))
+    return _named(call, op, op.label)
 
 
 def _with_static(op: Op) -> Call:
@@ -139,7 +180,7 @@ def _with_static(op: Op) -> Call:
         operands, static = sort_arguments(op, args, named)
         if type(operands[0]) in NUMBERS:
             raise ClgradTypeError(
-                f"{op.name}: got a number. Expected a tensor. Hint: clgrad.tensor(...) makes one."
+                f"{op.label}: got a number. Expected a tensor. Hint: clgrad.tensor(...) makes one."
             )
         if out is not None:
             return into(op, out, operands, static)
@@ -155,13 +196,22 @@ _WAYS = 1024
 
 
 def into(op: Op, out: Any, operands: tuple[Any, ...], static: tuple[Any, ...]) -> Tensor:
-    """Compute `op` and write the result into `out`, which must have its shape."""
-    check_out(op.name, out, operands)
-    return store_out(op.name, out, apply(op, operands, static))
+    """Compute `op` and write the result into `out`; see `store_out`."""
+    check_out(op.label, out, operands)
+    if out._meta.layout.has_overlap or any(
+        isinstance(o, Tensor) and o._storage is out._storage for o in operands
+    ):
+        writing.check_overlap(op.label, out, [o for o in operands if isinstance(o, Tensor)])
+    return store_out(op.label, out, apply(op, operands, static))
 
 
 def check_out(name: str, out: Any, operands: tuple[Any, ...]) -> None:
     """Raise `OutRequiresGradError` where writing into `out` would lose a gradient."""
+    if not isinstance(out, Tensor):
+        raise ClgradTypeError(
+            f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}. "
+            "Hint: out=clgrad.empty(0) takes any shape."
+        )
     if mode.grad and any(isinstance(o, Tensor) and requires_grad_of(o) for o in (out, *operands)):
         raise OutRequiresGradError(
             f"{name}(): functions with out=... arguments don't support automatic "
@@ -169,23 +219,31 @@ def check_out(name: str, out: Any, operands: tuple[Any, ...]) -> None:
         )
 
 
-def store_out(name: str, out: Any, result: Tensor) -> Tensor:
-    """Write `result` into `out` and return that; one without elements takes its shape.
+def store_out(name: str, out: Tensor, result: Tensor) -> Tensor:
+    """Write `result` into `out` and return that; `out` takes its shape, with a warning.
 
     Raises:
-        ShapeError: the shapes differ. DTypeError: the cast would lose more than precision.
+        DTypeError: the cast would lose more than precision. DeviceError: the devices differ.
     """
-    if result.shape != out.shape and not out.numel() and out._view is None:
-        writing.check_cast(name, result.dtype, out.dtype)
-        return out.set_(result.detach().to(out.dtype))  # type: ignore[no-any-return]  # as below
-    if result.shape != out.shape:
-        raise ShapeError(
-            f"{name}: out has shape {list(out.shape)}. Expected {list(result.shape)}, or "
-            "no elements; nothing else is resized."
+    have, want = out._meta, result._meta
+    writing.check_cast(name, want.dtype, have.dtype)
+    if have.device != want.device:
+        raise DeviceError(
+            f"{name}: out is on {have.device}, the operands on {want.device}. Expected one "
+            "device. Hint: clgrad.empty(0, device=…)."
         )
-    writing.check_cast(name, result.dtype, out.dtype)
+    if want.shape != have.shape:
+        if have.numel:
+            warnings.warn(
+                f"{name}: An output with one or more elements was resized since it had shape "
+                f"{list(have.shape)}, which does not match the required output shape "
+                f"{list(want.shape)}. Hint: out=clgrad.empty(0) takes any shape.",
+                ClgradWarning,
+                stacklevel=4,
+            )
+        writing.resize(out, want.shape)
     writing.copy_(out, result)
-    return out  # type: ignore[no-any-return]  # it was checked by its use
+    return out
 
 
 class OutRequiresGradError(AutogradError):
@@ -200,18 +258,22 @@ def inplace(op: Op) -> Call:
     def call(*args: Any, **named: Any) -> Any:
         if not named and len(args) == count:
             operands = args
+            if op.numbers is not None and type(args[-1]) in NUMBERS:
+                check_numbers(op, args)
             if count == 2 and type(args[1]) not in NUMBERS and not isinstance(args[1], Tensor):
-                operands = (args[0], operand(op.name, args[1]))
+                operands = (args[0], operand(op.label, args[1]))
             return writing.apply_(op, operands)
         used = op
         if scaled is not None and "alpha" in named:
             used = scaled
         operands, static = sort_arguments(used, args, named)
+        if used is scaled and scaled is not None:
+            _check_alpha(op.label, named["alpha"], operands[: len(op.inputs)])
         if type(operands[0]) in NUMBERS:
-            raise ClgradTypeError(f"{op.name}_: got a number. Expected a tensor to write to.")
+            raise ClgradTypeError(f"{op.label}_: got a number. Expected a tensor to write to.")
         return writing.apply_(used, operands, static)
 
-    return _named(call, op, f"{op.name.strip('_')}_")
+    return _named(call, op, f"{op.label}_")
 
 
 def _named(call: Call, op: Op, name: str) -> Call:

@@ -114,7 +114,7 @@ def make_plan(op: Op, kinds: tuple[Any, ...], static: tuple[Any, ...], device: A
         plan = Plan(op, kinds, static, None, ())
     else:
         made = signature(op, kinds, static, device)
-        check_dtype(op.name, made.meta.dtype, made.meta.device)
+        check_dtype(op.label, made.meta.dtype, made.meta.device)
         plan = Plan(op, kinds, static, made, (made.meta,))
     if len(_plans) > LIMIT:
         _plans.clear()

@@ -86,6 +86,12 @@ _BY_NAME = {d.name: d for d in ALL} | {
     "half": float16, "float": float32, "double": float64,
     "char": int8, "short": int16, "int": int32, "long": int64,
 }  # fmt: skip
+TORCH_NAMES = {
+    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
+    "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
+    "bool": "Bool", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
+}  # fmt: skip
+"""What PyTorch's messages call them."""
 _BY_NUMPY = {d.numpy: d for d in ALL if d is not bfloat16}
 _BAREBONES = (uint16, uint32, uint64)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from clgrad import autograd, copying, creation, dispatch, dtypes, host, indexing, printing, writing
 from clgrad.calls import function, inplace
-from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
+from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError
 from clgrad.functional import FAMILIES, _at, joining, making, products, shaping, splitting
+from clgrad.operators import OPERATORS
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
-from clgrad.ops import pointwise as _pointwise  # noqa: F401  # as above
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
 from clgrad.ops import view as views
 from clgrad.ops.meta import fresh_meta
@@ -41,9 +41,10 @@ def install_op(op: Op) -> None:
     name = op.name.strip("_")
     if op.kind == "view" or op.kind == "creation" or op.name in _HIDDEN or op.name[0] == "_":
         return
-    _install(name, function(op))
-    if op.inplace and op.kind == "pointwise":
-        _install(f"{name}_", inplace(op))
+    for shown in (name, *op.aliases):
+        _install(shown, function(op))
+        if op.inplace and op.kind == "pointwise":
+            _install(f"{shown}_", inplace(op))
 
 
 # ---- conversions -------------------------------------------------------------------------------
@@ -147,35 +148,14 @@ def _new(maker: Any) -> Any:
     return make
 
 
-def _iadd(name: str) -> Any:
-    write = inplace(OPS[name])
-
-    def call(x: Tensor, other: Any) -> Any:
-        if type(other) not in NUMBERS and not isinstance(other, Tensor):
-            other = operand(name, other)
-        return write(x, other)
-
-    return call
-
-
 def _install_all() -> None:
     for op in list(OPS.values()):
         install_op(op)
     for family in FAMILIES:
         for name in family.METHODS:
             _install(name, getattr(family, name))
-    for name in ("add", "sub", "mul", "pow"):
-        _install(f"__{name}__", binary(OPS[name]))
-        _install(f"__r{name}__", binary(OPS[name], reflected=True))
-        _install(f"__i{name}__", _iadd(name))
-    _install("__truediv__", binary(OPS["div"]))
-    _install("__rtruediv__", binary(OPS["div"], reflected=True))
-    _install("__itruediv__", _iadd("div"))
-    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
-        _install(f"__{name}__", binary(OPS[name]))
-    _install("__neg__", unary(OPS["neg"]))
-    _install("__pos__", lambda x: x)
-    _install("__abs__", unary(OPS["abs"]))
+    for name, call in OPERATORS.items():
+        _install(name, call)
     _install("__matmul__", products.matmul)
     _install("__rmatmul__", lambda x, other: products.matmul(other, x))
     for name, dtype in (

@@ -11,7 +11,7 @@ from typing import Any
 
 from clgrad import dispatch
 from clgrad.dispatch import NUMBERS
-from clgrad.dtypes import DType
+from clgrad.dtypes import TORCH_NAMES, DType
 from clgrad.dtypes import number as as_number
 from clgrad.errors import AutogradError, DTypeError, ShapeError
 from clgrad.layout import Layout, relation
@@ -25,11 +25,6 @@ from clgrad.tape.record import Plan, record, save_results
 from clgrad.tensor import Tensor
 
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
-_TORCH_NAMES = {
-    "float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
-    "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte",
-    "bool": "Bool", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64",
-}  # fmt: skip
 
 
 def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Tensor:
@@ -59,7 +54,7 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
         node.metas = (target._meta,)
     for other in others:
         if other is not target and other._storage is storage:
-            check_overlap(f"{op.name}_", target, others)
+            check_overlap(f"{op.label}_", target, others)
     if made is not None:
         values = tuple([o._storage.value for o in others])
         if made.kind == "map":
@@ -67,7 +62,7 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
         else:
             value = dispatch.backend.write(made, storage.value, values, numbers)
         storage.replace(value)
-    count(f"{op.name}_", target)
+    count(f"{op.label}_", target)
     if node is not None:
         view = rebase(target, node)
         if rule.result:
@@ -89,12 +84,12 @@ def _make_target(key: Any, target: Tensor) -> tuple[Plan, Signature | None]:
     meta = target._meta
     if source.space != meta.shape:
         raise ShapeError(
-            f"{op.name}_: output with shape {list(meta.shape)} doesn't match the broadcast shape "
+            f"{op.label}_: output with shape {list(meta.shape)} doesn't match the broadcast shape "
             f"{list(source.space)}. Expected the other operands to broadcast to the target. "
-            f"Hint: {op.name} without the underscore makes a new tensor."
+            f"Hint: {op.label} without the underscore makes a new tensor."
         )
-    check_cast(f"{op.name}_", source.meta.dtype, meta.dtype)
-    check_overlap(f"{op.name}_", target, ())
+    check_cast(f"{op.label}_", source.meta.dtype, meta.dtype)
+    check_overlap(f"{op.label}_", target, ())
     made = None
     if meta.numel:
         base = fresh_meta(meta.dtype, (numel,), meta.device)
@@ -126,8 +121,8 @@ def check_cast(op: str, result: DType, target: DType) -> None:
     """Raise `DTypeError` where writing would drop a category (float into integer, …)."""
     if _CATEGORY[result.kind] > _CATEGORY[target.kind]:
         raise DTypeError(
-            f"{op}: result type {_TORCH_NAMES[result.name]} can't be cast to the desired output "
-            f"type {_TORCH_NAMES[target.name]}. Expected a result no wider in kind than the "
+            f"{op}: result type {TORCH_NAMES[result.name]} can't be cast to the desired output "
+            f"type {TORCH_NAMES[target.name]}. Expected a result no wider in kind than the "
             f"target's {target.name}. Hint: cast the target with .to(clgrad.{result.name}) first."
         )
 
@@ -247,6 +242,30 @@ def run_(
         if rule.result:
             save_results(node, rule, target, view)
     return target
+
+
+def resize(target: Tensor, shape: tuple[int, ...]) -> None:
+    """Give `target` another shape, row-major from where it starts; memory grows where it must.
+
+    Elements that the memory had are kept, new ones are not set.
+    """
+    meta = target._meta
+    start = meta.layout.offset
+    plain = Layout.contiguous(shape)
+    layout = Layout(plain.shape, plain.strides, start)
+    storage = target._storage
+    old, needed = storage.value, start + layout.numel
+    if needed > old.numel:
+        value = dispatch.backend.empty(meta.device, needed, meta.dtype)
+        if old.numel:
+            source = signature(
+                OPS["copy"], (fresh_meta(meta.dtype, (old.numel,), meta.device),), ()
+            )
+            base = fresh_meta(meta.dtype, (needed,), meta.device)
+            made = write_signature(base, Layout.contiguous((old.numel,)), source)
+            value = dispatch.backend.write(made, value, (old,), ())
+        storage.replace(value)
+    target._meta = meta_of(meta.dtype, layout, meta.device)
 
 
 # ---- ops that only write -----------------------------------------------------------------------

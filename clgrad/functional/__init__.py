@@ -1,7 +1,8 @@
 """Functions of tensors that are no records: compositions of ops, calls with shapes to work out.
 
 Each module lists in `__all__` the names that become `clgrad.<name>`, and in `METHODS` those that
-are methods of `Tensor` too, with the tensor as first argument.
+are methods of `Tensor` too, with the tensor as first argument. Where `nn.functional` has more than
+`clgrad` itself, `EXPORTS` are the names for the latter.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from types import ModuleType
 
 from clgrad.functional import (
+    activation,
+    arithmetic,
     convolution,
     distances,
     finding,
@@ -30,6 +33,8 @@ from clgrad.functional import (
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
+    activation,
+    arithmetic,
     convolution, distances, finding, imaging, inspecting, joining, making, normalization, norms,
     picking, placing, pooling, products, refilling, sampling, shaping, softmax, splitting,
 )  # fmt: skip

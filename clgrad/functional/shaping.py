@@ -267,7 +267,7 @@ def as_strided(
         ShapeError: it would leave the storage.
     """
     layout = x._meta.layout.as_strided(tuple(size), tuple(stride), storage_offset)
-    if layout.span[1] > x._storage.numel:
+    if layout.numel and layout.span[1] > x._storage.numel:
         raise ShapeError(
             f"as_strided: setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
             f"{layout.offset} are out of bounds for storage of {x._storage.numel} elements."

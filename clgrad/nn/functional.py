@@ -7,12 +7,12 @@ Losses are in `class_losses`, `regression_losses` and `margin_losses`, normaliza
 from __future__ import annotations
 
 from clgrad.creation import arange
-from clgrad.dispatch import apply, unary
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError
-from clgrad.functional import attention
+from clgrad.functional import activation, attention
 from clgrad.functional import dropout as _dropout
-from clgrad.functional.attention import *  # noqa: F403  # its __all__ is the list
+from clgrad.functional.activation import *  # noqa: F403  # its __all__ is the list
+from clgrad.functional.attention import *  # noqa: F403  # as above
 from clgrad.functional.batch_norm import batch_norm, instance_norm
 from clgrad.functional.distances import (
     cdist,
@@ -54,39 +54,7 @@ from clgrad.nn.regression_losses import (
     soft_margin_loss,
 )
 from clgrad.nn.softmax_functions import log_softmax, softmax, softmin
-from clgrad.ops.registry import OPS
 from clgrad.tensor import Tensor
-from clgrad.writing import apply_
-
-_relu, _sigmoid, _tanh = unary(OPS["relu"]), unary(OPS["sigmoid"]), unary(OPS["tanh"])
-
-
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Return the positive part; NaN stays NaN."""
-    return apply_(OPS["relu"], (input,)) if inplace else _relu(input)
-
-
-def relu_(input: Tensor) -> Tensor:
-    """Overwrite `input` with its positive part."""
-    return relu(input, inplace=True)
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    """Return the logistic function."""
-    return _sigmoid(input)
-
-
-def tanh(input: Tensor) -> Tensor:
-    """Return the hyperbolic tangent."""
-    return _tanh(input)
-
-
-def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Return `input * sigmoid(input)`."""
-    if inplace:
-        return apply_(OPS["mul"], (input, _sigmoid(input)))
-    made: Tensor = apply(OPS["mul"], (input, _sigmoid(input)))
-    return made
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -153,19 +121,15 @@ __all__ = [
     "one_hot",
     "pairwise_distance",
     "poisson_nll_loss",
-    "relu",
-    "relu_",
     "rms_norm",
-    "sigmoid",
-    "silu",
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
     "softmin",
-    "tanh",
     "triplet_margin_loss",
     "triplet_margin_with_distance_loss",
 ]
+__all__ += activation.__all__
 __all__ += attention.__all__
 __all__ += _dropout.__all__
 __all__ += image_functions.__all__

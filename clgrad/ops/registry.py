@@ -13,6 +13,7 @@ derived from it. Nothing here knows tensors, kernels or devices.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,8 +70,13 @@ class Op:
         forward: composites: `(*tensors, **params) -> Tensor`.
         shape: primitives: `(metas, params) -> Signature`; see `signature`.
         inplace: whether `name_` exists.
+        aliases: further names of the same function.
+        numbers: inputs for which users may pass a Python number; None: all of them.
+        takes: kinds of the common dtype that it computes in (`b` bool, `u` and `i` integer, `f`);
+            `refusal` begins the error for others.
         domain: input name -> interval from which tests draw it, where not every number will do.
-        node_name: what `grad_fn` is called.
+        node_name: what `grad_fn` is called; `node_names` where that depends on which operands are
+            Python numbers: `tn` a tensor and a number, and so on.
     """
 
     name: str
@@ -93,11 +99,21 @@ class Op:
     inplace: bool = False
     domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     node_name: str = ""
+    node_names: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    numbers: frozenset[str] | None = None
+    takes: str = "buif"
+    refusal: str = ""
     doc: str = ""
     source: str = ""
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.name.strip("_")
 
     @property
     def differentiable(self) -> bool:
@@ -130,7 +146,7 @@ def _signature(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]
             keyword_only = True
         elif keyword_only:
             name, equals, default = part.partition("=")
-            params.append((name.strip(), float(default) if equals else REQUIRED))
+            params.append((name.strip(), ast.literal_eval(default) if equals else REQUIRED))
         else:
             inputs.append(part)
     return tuple(inputs), tuple(params)
@@ -163,6 +179,11 @@ def pointwise(
     inplace: bool = True,
     domain: Mapping[str, tuple[float, float]] | None = None,
     node_name: str = "",
+    node_names: Mapping[str, str] | None = None,
+    aliases: Sequence[str] = (),
+    numbers: Sequence[str] | None = None,
+    takes: str = "buif",
+    refusal: str = "",
     doc: str = "",
     add: bool = True,
     **derivatives: str,
@@ -176,6 +197,7 @@ def pointwise(
         masks: operands that must be bool.
         static: further parameters that take no part in the formula (`dtype` of a cast).
         domain: input name -> interval in which value and derivatives are finite and smooth.
+        node_names, aliases, numbers, takes, refusal: see `Op`.
         derivatives: `d<input>="formula over g, the inputs and y"`.
 
     Raises:
@@ -207,6 +229,11 @@ def pointwise(
         inplace=inplace,
         domain=domain or {},
         node_name=node_name or f"{camel(name)}Backward0",
+        node_names=node_names or {},
+        aliases=tuple(aliases),
+        numbers=None if numbers is None else frozenset(numbers),
+        takes=takes,
+        refusal=refusal,
         doc=doc,
         source=formula,
     )

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from clgrad.codegen.spec import Epilogue, Lowered
-from clgrad.dtypes import DType, bool_, by_name, get_default_dtype, of_number, result_type
+from clgrad.dtypes import DType, bool_, by_name
 from clgrad.errors import DeviceError, DTypeError, ShapeError
 from clgrad.expr import Expr, call, const, count_ops, free_names, typed
 from clgrad.expr import name as leaf
 from clgrad.layout import Layout, broadcast_shapes, wrap_dim
 from clgrad.ops.meta import LIMIT, Meta, fresh_meta, meta_of
+from clgrad.ops.promotion import computing_dtype
 from clgrad.ops.registry import Op
 from clgrad.traits import DeviceTraits
 
@@ -160,25 +161,10 @@ def common_device(op: Op, metas: Sequence[Meta], fallback: Any) -> Any:
     if len(devices) > 1:
         names = " and ".join(sorted(str(d) for d in devices))
         raise DeviceError(
-            f"{op.name}: operands are on {names}. Expected all on one device. "
+            f"{op.label}: operands are on {names}. Expected all on one device. "
             "Hint: move one with .to(device); nothing moves by itself."
         )
     return devices.pop() if devices else fallback
-
-
-def _computing_dtype(op: Op, operands: Sequence[tuple[str, Meta | type]]) -> DType:
-    ranks = []
-    for name, operand in operands:
-        if name in op.masks:
-            continue
-        if isinstance(operand, Meta):
-            ranks.append((operand.dtype, "dim" if operand.ndim else "zero"))
-        else:
-            ranks.append((of_number(operand()), "number"))
-    dtype = result_type(ranks)
-    if op.promote == "float" and not dtype.is_floating_point:
-        dtype = get_default_dtype()
-    return dtype
 
 
 def _result_dtype(op: Op, computed: DType, static: Mapping[str, Any]) -> DType:
@@ -208,13 +194,13 @@ def _pointwise(
     for name, operand in named:
         if name in op.masks and isinstance(operand, Meta) and operand.dtype is not bool_:
             raise DTypeError(
-                f"{op.name}: {name} has dtype {operand.dtype.name}. Expected bool. "
+                f"{op.label}: {name} has dtype {operand.dtype.name}. Expected bool. "
                 f"Hint: {name} != 0 makes a mask."
             )
     params = _static_params(op, static)
-    computed = _computing_dtype(op, named[: len(op.inputs)])
+    computed = computing_dtype(op, named[: len(op.inputs)])
     result = _result_dtype(op, computed, params)
-    space = broadcast_shapes(*(m.shape for m in metas), op=op.name)
+    space = broadcast_shapes(*(m.shape for m in metas), op=op.label)
     leaves, scalars, reads, dtypes = _bind(op, named, computed.compute, space)
     assert op.formula is not None
     expr = _cast(typed(op.formula, leaves, computed.compute), result)
@@ -291,12 +277,12 @@ def _reduction(
     assert isinstance(x, Meta) and op.reduction is not None
     params = _static_params(op, static)
     rule = op.reduction
-    dims = reduced_dims(op.name, params["dim"], x.ndim)
+    dims = reduced_dims(op.label, params["dim"], x.ndim)
     computed = x.dtype if params.get("dtype") is None else params["dtype"]
     if op.promote == "float" and not computed.is_floating_point:
         raise DTypeError(
-            f"{op.name}: input has dtype {computed.name}. Expected a floating-point dtype. "
-            f"Hint: x.float().{op.name}(…) or dtype=clgrad.float32."
+            f"{op.label}: input has dtype {computed.name}. Expected a floating-point dtype. "
+            f"Hint: x.float().{op.label}(…) or dtype=clgrad.float32."
         )
     if op.promote == "integer" and (computed.is_integral or computed is bool_):
         computed = by_name("int64")
@@ -307,7 +293,7 @@ def _reduction(
         count *= x.shape[d]
     shape = tuple(x.shape[d] for d in kept)
     if count == 0 and not rule.empty and fresh_numel(shape):
-        raise EmptyReductionError(op.name, x.shape, dims)
+        raise EmptyReductionError(op.label, x.shape, dims)
     result = computed if op.result == "same" else by_name(op.result)
     acc = computed.compute
     dtypes = tuple(acc if d == "acc" else by_name(d) for d in rule.accumulate)

@@ -67,7 +67,7 @@ class Rprop(Optimizer):
             count(state)
             same = grad * state["prev"]
             factor = _where(same > 0, grow, _where(same < 0, shrink, 1.0))
-            size = (state["step_size"] * factor).maximum(smallest).minimum(largest)
+            size = (state["step_size"] * factor).clamp(smallest, largest)
             state["step_size"].copy_(size)
             grad = _where(same < 0, 0.0, grad)
             state["prev"].copy_(grad)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from clgrad.errors import AutogradError
+from clgrad.expr import const
 from clgrad.ops.meta import Meta, meta_of
 from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
@@ -55,7 +56,11 @@ class Plan:
         self.signature = signature
         self.metas = metas
         self.rules: dict[int, Rule] = {}
-        self.node = node_class(op) if any(m.dtype.is_floating_point for m in metas) else None
+        name = op.node_name
+        if op.node_names:
+            pattern = "".join("n" if isinstance(k, type) else "t" for k in kinds[: len(op.inputs)])
+            name = op.node_names.get(pattern, name)
+        self.node = node_class(op, name) if any(m.dtype.kind == "f" for m in metas) else None
 
     def rule(self, mask: int) -> Rule:
         """Return what to save and compute when the operands in `mask` need a gradient."""
@@ -72,14 +77,14 @@ class Plan:
         return dict(zip(names, self.static, strict=True))
 
 
-_classes: dict[Op, type[OpNode]] = {}
+_classes: dict[tuple[Op, str], type[OpNode]] = {}
 
 
-def node_class(op: Op) -> type[OpNode]:
+def node_class(op: Op, name: str) -> type[OpNode]:
     """Return the class of `op`'s nodes; its name is what `grad_fn` shows."""
-    found = _classes.get(op)
+    found = _classes.get((op, name))
     if found is None:
-        found = _classes.setdefault(op, type(op.node_name, (OpNode,), {"__slots__": ()}))
+        found = _classes.setdefault((op, name), type(name, (OpNode,), {"__slots__": ()}))
     return found
 
 
@@ -188,7 +193,8 @@ class Rule:
 @lru_cache(maxsize=256)
 def _constant(op: Op) -> Op:
     """Return a derivative without operands as one of the gradient, for its shape."""
-    return Op(name=op.name, kind="pointwise", inputs=("g",), formula=op.formula)
+    zero = {"g": const(0)}  # it takes nothing but the shape
+    return Op(name=op.name, kind="pointwise", inputs=("g",), formula=op.formula, derivatives=zero)
 
 
 def _reshaped(meta: Meta, shape: tuple[int, ...]) -> Meta:
@@ -303,7 +309,7 @@ class OpNode(Node):
             name = attribute.removeprefix("_raw").removeprefix("_saved_")
             op = self.plan.op
             inputs = op.inputs
-            alias = {"result": "y", "self": inputs[0], "other": inputs[-1], "exponent": inputs[-1]}
+            alias = {"result": "y", "self": inputs[0], "other": inputs[-1]}
             name = name if name in inputs else alias.get(name, name)
             if name in self.rule.names:
                 if self.saved is None:

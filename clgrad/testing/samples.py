@@ -39,13 +39,15 @@ def smooth(op: Op, name: str, shape: tuple[int, ...], seed: int = 0) -> Array:
     low, high = op.domain.get(name, INTERVAL)
     count = int(np.prod(shape, dtype=np.int64))
     place = op.inputs.index(name) if name in op.inputs else 0
-    steps = (np.arange(count) + (1 + place) / (2 + len(op.inputs))) / max(count, 1)
+    steps = (np.arange(count) + 0.37 + 0.31 * place / max(len(op.inputs) - 1, 1)) / max(count, 1)
     values = low + (high - low) * steps
     values = np.where(np.abs(values) < 0.01, 0.015 + 0.01 * place, values)
     rng = np.random.default_rng((seed, place))
     return rng.permutation(values).reshape(shape)
 
 
+INTEGER_DIVISIONS = ("floor_divide", "remainder", "fmod")
+"""Here PyTorch raises for the divisor 0, and dies of the smallest number by -1."""
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
 
 
@@ -63,14 +65,17 @@ def any_values(op: Op, name: str, dtype: DType, shape: tuple[int, ...], seed: in
     values: Array
     if dtype.kind == "f":
         values = rng.uniform(-3, 3, count)
-        special: Any = np.array(SPECIAL)
+        special: Any = np.array(SPECIAL[1:] if op.name == "signbit" else SPECIAL)
     else:
-        low = 0 if dtype.kind == "u" or (name == "b" and op.name == "pow") else -7
+        low = 0 if dtype.kind == "u" or name == "exponent" else -7
         values = rng.integers(low, 8, count)
         limits = np.iinfo(dtype.numpy)
         special = np.array([limits.min, limits.max, 0], dtype.numpy)
         values = values.astype(dtype.numpy)
         if op.name == "pow":
+            special = special[:0]
+        if name == "b" and op.name in INTEGER_DIVISIONS:
+            values = np.where(abs(values) < 2, values + 2, values).astype(dtype.numpy)
             special = special[:0]
     if count > 8 and special.size:
         chosen = rng.choice(count, min(count // 3, 2 * special.size), replace=False)

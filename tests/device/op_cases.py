@@ -47,6 +47,14 @@ def pointwise_names() -> list[str]:
     )  # fmt: skip
 
 
+def takes_number(name: str) -> bool:
+    """Return whether the last operand may be a number while the others are tensors."""
+    op = OPS[name]
+    if name == "clamp":
+        return False  # its bounds are both numbers or both tensors
+    return op.numbers is None or op.inputs[-1] in op.numbers
+
+
 def bits_of(tensor: Any) -> Any:
     """Return a PyTorch tensor's elements in an array that clgrad takes; bfloat16 as float32."""
     tensor = tensor.detach()
@@ -68,12 +76,27 @@ EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64":
 TINY = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float64": 2.0**-1022}
 
 
+STEPS = {
+    "addcdiv": 3, "addcmul": 3, "ldexp": 2, "lerp": 3, "logaddexp": 3, "logaddexp2": 4, "sinc": 5,
+    "xlogy": 2, "lgamma": 8, "digamma": 8,
+}  # fmt: skip
+"""Ops that round several times on the way, in another order than PyTorch or exacter than it."""
+
+
+def scale_of(name: str) -> float:
+    """Return the size of what an op adds up, to which its error is relative."""
+    return {"addcdiv": 9.0, "addcmul": 9.0, "lerp": 9.0, "logaddexp2": 4.0}.get(name, 0)
+
+
 def ulps_of(name: str, dtype: DType) -> float:
     """Return how many units in the last place an op may be from PyTorch's result.
 
     Half a unit is PyTorch's own error; the rest is what `expr.accuracy` has measured. In 16 bits
     both round an almost exact float32, which near the middle of two numbers makes one unit.
     """
+    if name in STEPS:
+        in_double = 8.0 if name in ("digamma", "lgamma") and dtype.itemsize == 8 else 1.0
+        return 1.0 if dtype.itemsize == 2 else STEPS[name] * in_double
     if name in ULP:
         return 1.0 if dtype.itemsize == 2 else 1.0 + ULP[name]
     return 0.0

@@ -313,8 +313,16 @@ def test_out_writes_into_a_given_tensor(host: Interpreter) -> None:
     assert out.tolist() == [3.0, 3.0]
     with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
         clgrad.add(leaf(1.0, 2.0), 2, out=out)
-    with pytest.raises(clgrad.ShapeError, match="nothing else is resized"):
+    with pytest.warns(clgrad.ClgradWarning, match="was resized"):
         clgrad.add(clgrad.ones(3), 2, out=out)
+    assert out.tolist() == [3.0, 3.0, 3.0]
+    part = clgrad.zeros(3)
+    row = part[1:1]
+    clgrad.add(clgrad.ones(2, 2), 2, out=row)
+    assert row.tolist() == [[3.0, 3.0], [3.0, 3.0]]
+    assert part.tolist() == [0.0, 3.0, 3.0]
+    with pytest.raises(TypeError, match="must be Tensor, not list"):
+        clgrad.add(clgrad.ones(3), 2, out=[0.0] * 3)
 
 
 def test_printing(host: Interpreter) -> None:

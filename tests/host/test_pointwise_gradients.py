@@ -1,7 +1,7 @@
 """Derivatives of the pointwise ops: numerically, and PyTorch's where convention decides.
 
 They are formulas, which the interpreter evaluates in NumPy: no device is needed, and every op of
-the table is tried as soon as it is there. That kernels compute the same is `tests/device`'s matter.
+these tables is tried as soon as it is there. That kernels compute the same is `tests/device`'s matter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import clgrad
 from clgrad import dtypes
 from clgrad.autograd import gradcheck, gradgradcheck
 from clgrad.dispatch import apply
-from clgrad.ops.registry import OPS, Op
+from clgrad.ops import activation, pointwise, rounding, scaled, special, trigonometric
+from clgrad.ops.registry import Op
 from clgrad.testing.interpreter import interpreted
 from clgrad.testing.samples import smooth
 
@@ -29,10 +30,11 @@ def host() -> Iterator[None]:
         yield
 
 
+TABLES = (activation, pointwise, rounding, scaled, special, trigonometric)
 # Those whose names begin with _ are reached by functions; their numbers are parameters like others.
 DIFFERENTIABLE = [
-    op for op in OPS.values()
-    if op.kind == "pointwise" and op.differentiable and op.name != "to" and "float16" not in op.name
+    op for table in TABLES for op in vars(table).values()
+    if isinstance(op, Op) and op.kind == "pointwise" and op.differentiable and op.name != "to" and "float16" not in op.name
 ]  # fmt: skip
 # (what the function of the op is, values of its numeric parameters without default)
 NUMBERS = {

@@ -1,7 +1,7 @@
 """Derivatives of the pointwise ops: numerically, and PyTorch's where convention decides.
 
 They are formulas, which the interpreter evaluates in NumPy: no device is needed, and every op of
-these tables is tried as soon as it is there. That kernels compute the same is `tests/device`'s matter.
+these tables is tried as soon as it is there. That kernels compute the same, `tests/device` shows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TABLES = (activation, pointwise, rounding, scaled, special, trigonometric)
 # Those whose names begin with _ are reached by functions; their numbers are parameters like others.
 DIFFERENTIABLE = [
     op for table in TABLES for op in vars(table).values()
-    if isinstance(op, Op) and op.kind == "pointwise" and op.differentiable and op.name != "to" and "float16" not in op.name
+    if isinstance(op, Op) and op.differentiable and op.name != "to" and "float16" not in op.name
 ]  # fmt: skip
 # (what the function of the op is, values of its numeric parameters without default)
 NUMBERS = {

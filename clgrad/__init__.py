@@ -108,6 +108,7 @@ from clgrad.ops.registry import pointwise as _declare_pointwise
 from clgrad.ops.registry import reduction as _declare_reduction
 from clgrad.printing import get_printoptions, printoptions, set_printoptions
 from clgrad.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from clgrad.serialization import load, save
 from clgrad.tensor import Size, Tensor
 
 _BY_HAND = frozenset(("to", "copy", "full", "arange", "clone", "rand", "randn", "mm", "bmm"))
@@ -306,6 +307,7 @@ __all__ = [
     "is_inference_mode_enabled",
     "is_tensor",
     "launch_count",
+    "load",
     "long",
     "manual_seed",
     "memory_stats",
@@ -323,6 +325,7 @@ __all__ = [
     "reduction",
     "reset_peak_memory_stats",
     "result_type",
+    "save",
     "seed",
     "set_default_device",
     "set_default_dtype",

@@ -14,18 +14,24 @@ from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor
 
 
-def array_of(x: Tensor) -> Any:
-    """Return the elements as a new array; bfloat16 comes as float32, which NumPy has."""
+def stored_array(x: Tensor) -> Any:
+    """Return the elements as the device stores them: bfloat16 as 16 bits, in a uint16."""
     meta = x._meta
     if not meta.numel:
-        return np.empty(meta.shape, np.float32 if meta.dtype is bfloat16 else meta.dtype.numpy)
+        return np.empty(meta.shape, meta.dtype.numpy)
     flat = dispatch.backend.to_host(x._storage.value)
     layout = meta.layout
     strides = [s * flat.itemsize for s in layout.strides]
     array = as_strided(flat[layout.offset :], layout.shape, strides)
-    if meta.dtype is bfloat16:
-        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return array if meta.contiguous and flat.size == meta.numel else np.ascontiguousarray(array)
+
+
+def array_of(x: Tensor) -> Any:
+    """Return the elements as a new array; bfloat16 comes as float32, which NumPy has."""
+    array = stored_array(x)
+    if x._meta.dtype is bfloat16:
+        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array
 
 
 def numpy(x: Tensor, *, force: bool = False) -> Any:

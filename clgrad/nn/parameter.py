@@ -6,6 +6,7 @@ from typing import Any
 
 from clgrad.creation import empty
 from clgrad.errors import ClgradTypeError
+from clgrad.serialization import objects as _objects
 from clgrad.tensor import Tensor
 
 
@@ -63,3 +64,6 @@ class Buffer(Tensor):
         made = Tensor._make_subclass(cls, data, data.requires_grad)
         made.persistent = persistent
         return made
+
+
+_objects.classes["Parameter"] = Parameter  # what is saved as one is loaded as one

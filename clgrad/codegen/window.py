@@ -5,7 +5,7 @@ All ranks are brought to three spatial dims. What the kinds compute is said in `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -20,6 +20,10 @@ from clgrad.traits import DeviceTraits
 _LONG = np.dtype(np.int64).char
 _INT = np.dtype(np.int32).char
 _BITS = {1: by_name("uint8"), 2: by_name("uint16"), 4: by_name("uint32"), 8: by_name("uint64")}
+MANY = 16
+"""Images of one channel from which on a CPU turns back from windows image by image."""
+FEW = 9
+"""Taps of a window that are written out at most."""
 GATHERS = ("put", "spread", "fold")
 """Kinds whose result is an image; that of the others has an element for each window."""
 
@@ -61,7 +65,7 @@ class WindowProblem:
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """What is baked into a kernel of `window.cl.j2`."""
+    """What is baked into a kernel of `window.cl.j2`, or of `window_scatter.cl.j2`."""
 
     what: str
     adaptive: bool
@@ -69,6 +73,9 @@ class WindowSpec:
     x: DType
     out: DType
     wide_index: bool
+    flat: bool = False
+    small: tuple[int, ...] = ()
+    scatter: bool = False
 
     @property
     def acc(self) -> DType:
@@ -83,13 +90,14 @@ class WindowSpec:
         acc = self.acc
         indexed = self.what in ("take", "put")
         return finish_kernel(
-            "window.cl.j2", f"window_{self.what}", traits,
+            f"window{'_scatter' if self.scatter else ''}.cl.j2", f"window_{self.what}", traits,
             memory=(), stored=self.out, store_width=1, epilogue=None,
             args=("buffer", _LONG, *(("buffer", _LONG) if indexed else ()), "buffer",
                   *(index,) * (31 if indexed else 26)),
             what=self.what, adaptive=self.adaptive, divisor=self.divisor, x=self.x, out=self.out,
             acc=acc.register, index="long" if self.wide_index else "int", is_cpu=traits.is_cpu,
-            lowest=_lowest(acc), nan="value != value" if acc.is_floating_point else "",
+            flat=self.flat, small=self.small, lowest=_lowest(acc),
+            nan="value != value" if acc.is_floating_point else "",
         )  # fmt: skip
 
 
@@ -114,7 +122,7 @@ def lower_window(problem: WindowProblem, traits: DeviceTraits) -> Lowered:
     written = p.out_dtype if p.what not in ("take", "columns") else read
     spec = WindowSpec(
         p.what, p.adaptive, "given" if p.divisor else "padded" if p.padded else "inside", read,
-        written, _wide(p, rows * extent[2]),
+        written, _wide(p, rows * extent[2]), _flat(p), _small(p),
     )  # fmt: skip
     indexed = p.what in ("take", "put")
     args: tuple[Arg, ...] = (("in", 0), ("in_offset", 0))
@@ -126,10 +134,27 @@ def lower_window(problem: WindowProblem, traits: DeviceTraits) -> Lowered:
         *ints(*(p.at_strides if indexed else ()), *p.strides),
     )  # fmt: skip
     if traits.is_cpu:
+        planes = p.images * p.channels
+        if p.what in GATHERS and planes >= MANY and p.dtype.itemsize >= 4:
+            spec, rows = replace(spec, scatter=True), planes
         return Lowered((), (LoweredLaunch(spec, args, (min(rows, CPU_ITEMS),), (1,)),))
     local = min(traits.preferred_work_group, traits.max_work_group)
     groups = -(-min(rows * extent[2], GPU_ITEMS) // local)
     return Lowered((), (LoweredLaunch(spec, args, (groups * local,), (local,)),))
+
+
+def _flat(p: WindowProblem) -> bool:
+    """Whether `take` reads images without gaps."""
+    strides = (p.size[1] * p.size[2], p.size[2], 1)
+    return p.what == "take" and all(
+        n == 1 or a == b for n, a, b in zip(p.size, p.strides[2:], strides, strict=True)
+    )
+
+
+def _small(p: WindowProblem) -> tuple[int, ...]:
+    """Return the kernel where its taps are few enough to be written out."""
+    few = not p.adaptive and p.what in ("max", "argmax", "mean") and prod(p.kernel) <= FEW
+    return p.kernel if few else ()
 
 
 def _wide(p: WindowProblem, count: int) -> bool:

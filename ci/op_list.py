@@ -1,6 +1,6 @@
 """Writes docs/ops.md, the list of ops, from the records; with --check says whether it is current.
 
-    python ci/op_list.py [--check]
+python ci/op_list.py [--check]
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Made from the records by `python ci/op_list.py`; not written by hand.
 
 `g` is the incoming gradient, `y` the op's own result, `n` the number of elements folded. What a
 derivative reads is saved for backward, and nothing else. Numbers after `*` are kernel arguments.
-Each op takes strided, broadcast, empty and 0-d operands. `default` promotes as PyTorch does, `float`
-turns integers into the default float, `integer` adds integers up in int64.
+Each op takes strided, broadcast, empty and 0-d operands. `default` promotes as PyTorch does,
+`float` turns integers into the default float, `integer` adds integers up in int64.
 """
 KINDS = {
     "pointwise": "Pointwise",

@@ -84,7 +84,7 @@ def baked(epilogue: Epilogue | None, steps: Sequence[int]) -> EpilogueSpec | Non
         ExtraSpec(x.dtype, kinds.get(step, "strided"), x.is_index)
         for x, step in zip(epilogue.extras, steps, strict=True)
     )
-    return EpilogueSpec(epilogue.expr, extras, epilogue.numbers)
+    return EpilogueSpec(epilogue.expr, extras, epilogue.numbers, epilogue.checks)
 
 
 def extra_args(epilogue: Epilogue | None, rest: Sequence[Sequence[int]]) -> tuple[Arg, ...]:
@@ -100,4 +100,4 @@ def extra_args(epilogue: Epilogue | None, rest: Sequence[Sequence[int]]) -> tupl
         args += [] if x.is_index else [("extra", k)]
         args += [("extra_offset", k), *ints(*values)]
     args += [("number", k) for k in range(len(epilogue.numbers))]
-    return tuple(args)
+    return (*args, ("checks",), ("check",)) if epilogue.checks else tuple(args)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from clgrad.codegen import checks
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
 from clgrad.codegen.loop_title import title
 from clgrad.codegen.source import SCALAR_CHARS
@@ -91,7 +92,8 @@ class LoopText:
         names += [f"n{d}" for d in range(self.spec.rank)]
         names += ["parts", "chunk"] if self.spec.split else []
         names += [] if self.spec.folds else ["segment"]
-        return out + [(f"const {self.index} {n}", char) for n in names]
+        out += [(f"const {self.index} {n}", char) for n in names]
+        return [*out, *checks.PARAMETERS] if self.spec.checks else out
 
     def argument_types(self) -> tuple[str, ...]:
         return tuple(char for _, char in self._parameters())
@@ -319,17 +321,19 @@ class LoopText:
         return f"__attribute__((vec_type_hint(float{self.spec.width}))) "
 
     def _pointwise(self, width: int) -> list[str]:
-        lines, results = self.values([s.expr for s in self.spec.stores], width)
+        spec = self.spec
+        exprs = [*(s.expr for s in spec.stores), *(c.expr for c in spec.checks)]
+        lines, results = self.values(exprs, width)
         # every value is computed before the first store: a result may share memory with an operand
-        for k, (store, result) in enumerate(zip(self.spec.stores, results, strict=True)):
-            assert store.expr.dtype is not None
-            if len(results) > 1:
-                register = vector_type(store.expr.dtype.register, width)
+        if len(results) > 1:
+            for k, (expr, result) in enumerate(zip(exprs, results, strict=True)):
+                assert expr.dtype is not None
+                register = vector_type(expr.dtype.register, width)
                 lines.append(f"const {register} y{k} = {result};")
                 results[k] = f"y{k}"
-        for k, result in enumerate(results):
-            lines += self.store(k, result, width)
-        return lines
+        for k in range(len(spec.stores)):
+            lines += self.store(k, results[k], width)
+        return [*lines, *checks.tests(spec.checks, results[len(spec.stores) :], width)]
 
     def _phases(self, width: int, hoist: bool = True) -> list[dict[str, Any]]:
         spec = self.spec
@@ -350,7 +354,11 @@ class LoopText:
         stores = [(k, s) for k, s in enumerate(spec.stores) if s.phase == phase]
         full = [(k, s) for k, s in stores if not self._row_store(s)]
         at_row = [(k, s) for k, s in stores if self._row_store(s)]
-        wanted = [e for _, fold in folds for e in fold.element] + [s.expr for _, s in full]
+        tested = [(k, c) for k, c in enumerate(spec.checks) if c.phase == phase]
+        row_tests = [(k, c) for k, c in tested if self._is_row(c.expr)]
+        tests = [item for item in tested if item not in row_tests]
+        wanted = [e for _, fold in folds for e in fold.element]
+        wanted += [*(s.expr for _, s in full), *(c.expr for _, c in tests)]
         known = set(table)
         inner = self.hoist(wanted, table) if hoist else wanted
         new = [e for e in table if e not in known]
@@ -366,18 +374,21 @@ class LoopText:
             body = [*row_lines, *(f"{table[expr].value} = {value};" for expr, value in values)]
             row += ["{", *(f"    {line}" for line in body), "}"]
         row_store: list[str] = []
-        if at_row:
-            lines, results = self.values([s.expr for _, s in at_row], row_width)
+        if at_row or row_tests:
+            exprs = [*(s.expr for _, s in at_row), *(c.expr for _, c in row_tests)]
+            lines, results = self.values(exprs, row_width)
             row_store += lines
-            for (k, _), result in zip(at_row, results, strict=True):
+            for (k, _), result in zip(at_row, results, strict=False):
                 row_store += self.store(k, result, row_width, "cell" if spec.split else None)
+            for (k, c), result in zip(row_tests, results[len(at_row) :], strict=True):
+                row_store.append(checks.test(c, k, result, row_width))
         return {
             "row": row,
             "row_store": row_store,
             "folds": [self._fold(f, fold, width) for f, fold in folds],
-            "vector": self._inner(inner, folds, full, width) if width > 1 else [],
-            "scalar": self._inner(inner, folds, full, 1) if spec.lanes != "kept" else [],
-            "body": self._inner(inner, folds, full, width) if spec.lanes == "kept" else [],
+            "vector": self._inner(inner, folds, full, tests, width) if width > 1 else [],
+            "scalar": self._inner(inner, folds, full, tests, 1) if spec.lanes != "kept" else [],
+            "body": self._inner(inner, folds, full, tests, width) if spec.lanes == "kept" else [],
             "any": bool(inner),
         }
 
@@ -391,9 +402,10 @@ class LoopText:
         exprs: Sequence[Expr],
         folds: Sequence[tuple[int, FoldSpec]],
         full: Sequence[tuple[int, StoreSpec]],
+        tests: Sequence[tuple[int, checks.CheckSpec]],
         width: int,
     ) -> list[str]:
-        """Return the body of the innermost loop: elements, combining, full-level stores."""
+        """Return the body of the innermost loop: elements, combining, full-level stores, tests."""
         if not exprs:
             return []
         uniform = frozenset("s") if self.spec.lanes == "kept" else frozenset("srh")
@@ -405,8 +417,10 @@ class LoopText:
             elements = results[at : at + len(fold.element)]
             at += len(fold.element)
             lines += self._combine(f, fold, prefix, elements, width, f"e{f}_")
-        for (k, _), result in zip(full, results[at:], strict=True):
+        for (k, _), result in zip(full, results[at:], strict=False):
             lines += self.store(k, result, width)
+        for (k, c), result in zip(tests, results[at + len(full) :], strict=True):
+            lines.append(checks.test(c, k, result, width))
         return lines
 
     def _combine(

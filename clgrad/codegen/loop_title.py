@@ -25,7 +25,8 @@ def title(spec: LoopSpec) -> list[str]:
     if len(formulas) > FORMULAS:
         left_out = len(formulas) - FORMULAS + 1
         formulas = [*formulas[: FORMULAS - 1], f"... and {left_out} more"]
-    return [*formulas, _space(spec)]
+    looked_for = [f"looks for {c.kind} in {to_text(c.expr, _COLUMNS)}" for c in spec.checks]
+    return [*formulas, *looked_for, _space(spec)]
 
 
 def _formulas(spec: LoopSpec) -> list[str]:

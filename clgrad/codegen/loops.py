@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from clgrad.codegen.checks import CheckSpec
 from clgrad.codegen.loop_body import LoopText
 from clgrad.codegen.loop_spec import STRIDED, Access, FoldSpec, Reach, StoreSpec
 from clgrad.codegen.source import KernelSource
@@ -17,8 +18,8 @@ from clgrad.dtypes import DType
 from clgrad.expr import helper_source, helpers_in
 from clgrad.traits import DeviceTraits
 
-LoopArg = tuple[str, int]
-"""`("read", k)`, `("store", k)`, `("scalar", k)` or `("int", value)`."""
+LoopArg = tuple[str] | tuple[str, int]
+"""`("read", k)`, `("store", k)`, `("scalar", k)`, `("int", value)`, `("checks",)`, `("check",)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class LoopSpec:
         split: the first reduced dim is cut into chunks, each a row of its own (partial results).
         tiled: rows that are taken together, a segment each, where operands lie along the columns.
         index64: 64-bit index arithmetic.
+        checks: values that are tested for NaN on the way.
     """
 
     rank: int
@@ -49,6 +51,7 @@ class LoopSpec:
     split: bool = False
     tiled: int = 0
     index64: bool = False
+    checks: tuple[CheckSpec, ...] = ()
 
     @property
     def kept(self) -> int:
@@ -99,4 +102,6 @@ def loop_arguments(
         ]
     args += [("int", n) for n in shape]
     args += [("int", n) for n in extra]
+    if spec.checks:
+        args += [("checks",), ("check",)]
     return tuple(args)

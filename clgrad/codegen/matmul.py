@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 
 from clgrad.codegen import matmul_tuning as tuning
+from clgrad.codegen.checks import CheckSpec
 from clgrad.codegen.matmul_specs import (
     DotSpec,
     EpilogueSpec,
@@ -97,6 +98,7 @@ class _Form:
     expr: Expr | None
     extras: list[_Operand] = field(default_factory=list)
     numbers: tuple[DType, ...] = ()
+    checks: tuple[CheckSpec, ...] = ()
 
     @property
     def batches(self) -> int:
@@ -111,7 +113,7 @@ class _Form:
             ExtraSpec(x.dtype, kinds.get(x.second, "strided"), x.buffer == _INDEX)
             for x in self.extras
         )
-        return EpilogueSpec(self.expr, extras, self.numbers)
+        return EpilogueSpec(self.expr, extras, self.numbers, self.checks)
 
     def batch_args(self, operands: list[_Operand]) -> tuple[Arg, ...]:
         """Return sizes and strides in the order of `batch_parameters` in `_gemm.j2`."""
@@ -127,7 +129,8 @@ class _Form:
         for x in self.extras:
             pointer = x.pointer[1:] if x.buffer == _INDEX else x.pointer
             args += [*pointer, ("int", x.first), ("int", x.second)]
-        return (*args, *(("number", k) for k in range(len(self.numbers))))
+        args += [("number", k) for k in range(len(self.numbers))]
+        return (*args, ("checks",), ("check",)) if self.checks else tuple(args)
 
 
 def _ints(*values: int) -> tuple[Arg, ...]:
@@ -176,7 +179,7 @@ def _small_form(problem: MatmulProblem) -> _Form:
         epilogue.expr if epilogue else None,
         [operand(x.dtype, x.strides, _INDEX if x.is_index else ("extra", i), ("extra_offset", i))
          for i, x in enumerate(epilogue.extras)] if epilogue else [],
-        epilogue.numbers if epilogue else (),
+        epilogue.numbers if epilogue else (), epilogue.checks if epilogue else (),
     )  # fmt: skip
     arrays = [form.a, form.b, *form.extras]
     for d in reversed(range(len(form.batch))):

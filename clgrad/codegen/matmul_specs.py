@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from clgrad.codegen.checks import PARAMETERS, CheckSpec, tests
 from clgrad.codegen.source import SCALAR_CHARS, KernelSource
 from clgrad.codegen.template import render_kernel
 from clgrad.codegen.vectors import unaligned_helper, vector_access
 from clgrad.dtypes import DType, bfloat16, float32, float64, uint32, uint64
 from clgrad.expr import Expr, helper_source, render
+from clgrad.expr.render import Rendered
 from clgrad.traits import DeviceTraits
 
 _LONG = np.dtype(np.int64).char
@@ -58,11 +60,13 @@ class EpilogueSpec:
             `s1`, ... (the numbers).
         extras: how each of these operands is read.
         numbers: dtypes of the numbers.
+        checks: values that are tested for NaN.
     """
 
     expr: Expr
     extras: tuple[ExtraSpec, ...] = ()
     numbers: tuple[DType, ...] = ()
+    checks: tuple[CheckSpec, ...] = ()
 
     def _names(self) -> dict[str, str]:
         names = ["acc", *(f"x{i}" for i in range(len(self.extras)))]
@@ -75,19 +79,29 @@ class EpilogueSpec:
         for extra in self.extras:
             kinds += [] if extra.is_index else ["buffer"]
             kinds += (_LONG,) * (1 + strides)
-        return (*kinds, *(SCALAR_CHARS[number.register] for number in self.numbers))
+        kinds += [SCALAR_CHARS[number.register] for number in self.numbers]
+        return (*kinds, *(kind for _, kind in PARAMETERS)) if self.checks else tuple(kinds)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The declarations of what the tests need."""
+        return [declaration for declaration, _ in PARAMETERS] if self.checks else []
+
+    def _rendered(self, width: int) -> Rendered:
+        return render([self.expr, *(c.expr for c in self.checks)], self._names(), width)
 
     def statements(self, width: int) -> list[str]:
         """Return the statements for `width` elements, leaves being the variables of their names."""
-        return list(render([self.expr], self._names(), width).statements)
+        rendered = self._rendered(width)
+        return [*rendered.statements, *tests(self.checks, rendered.results[1:], width)]
 
     def result(self, width: int) -> str:
         """Return the expression of the result after these statements."""
-        return str(render([self.expr], self._names(), width).results[0])
+        return str(self._rendered(width).results[0])
 
     def helpers(self, width: int) -> tuple[str, ...]:
         """Return the texts of the functions that the statements call."""
-        keys = render([self.expr], self._names(), width).helpers
+        keys = self._rendered(width).helpers
         return tuple(helper_source(key, width) for key in keys)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from clgrad.codegen.checks import CheckSpec
 from clgrad.codegen.source import KernelSource
 from clgrad.dtypes import DType
 from clgrad.expr import Expr
@@ -16,10 +17,11 @@ from clgrad.traits import DeviceTraits
 
 Arg = tuple[str] | tuple[str, int | float]
 """One kernel argument. Buffers: `("in", k)` of operand k, `("out",)`, `("temp", k)` scratch,
-`("extra", k)` of the epilogue, `("flags",)` the device's error flags. Numbers: `("int", value)`,
-which may be a float, `("in_offset", k)` and `("extra_offset", k)` in elements, `("scalar", k)`
-number k of the call, `("number", k)` of the epilogue, `("flag",)` the position among the flags at
-which this call may report (see `graph.flags`)."""
+`("extra", k)` of the epilogue, `("flags",)` the device's error flags, `("checks",)` those of tests.
+Numbers: `("int", value)`, which may be a float, `("in_offset", k)` and `("extra_offset", k)` in
+elements, `("scalar", k)` number k of the call, `("number", k)` of the epilogue, `("flag",)` the
+position among the flags at which this call may report (see `graph.flags`), `("check",)` that of the
+first test."""
 
 
 class Spec(Protocol):
@@ -87,8 +89,10 @@ class Epilogue:
             `s0`, `s1`, ...; its value is a register of the result's dtype.
         extras: the operands behind `x0`, `x1`, ...
         numbers: dtypes of the numbers `s0`, `s1`, ..., which are arguments.
+        checks: values over the same leaves that are tested for NaN.
     """
 
     expr: Expr
     extras: tuple[ExtraOperand, ...] = ()
     numbers: tuple[DType, ...] = ()
+    checks: tuple[CheckSpec, ...] = ()

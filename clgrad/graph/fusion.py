@@ -55,6 +55,7 @@ class Fusion:
         entries: what is pending, in the order of recording.
         wanted: per entry whether it must be computed (else nobody needs it).
         stored: per entry whether its value must be in memory afterwards.
+        traced: note in each group what is computed there again (`Group.inlined`).
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class Fusion:
         wanted: Sequence[bool],
         stored: Sequence[bool],
         traits: DeviceTraits,
+        traced: bool = False,
     ) -> None:
+        self.traced = traced
         self.entries = entries
         self.stored = stored
         self.traits = traits
@@ -458,6 +461,10 @@ class Fusion:
             assert element is not None
             mapping[label] = group.read(source, composed, element)
         group.cost += count_ops(member.expr)
+        if self.traced:
+            for e, expr in (home.inlined | {ref: member.expr}).items():
+                if free_names(expr) <= mapping.keys():
+                    group.inlined[e] = substitute(expr, mapping)
         return substitute(member.expr, mapping)
 
     def _store(self, ref: Ref, reader: Group) -> None:

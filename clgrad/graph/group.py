@@ -57,11 +57,12 @@ class Group:
             the refs of the partial results in `partials` (per fold, per accumulator).
         single: the entry of a group that is no loop (matmul), or of a partial write; `tail`: the
             last pointwise op that a matmul applies to its sums before it stores them.
+        inlined: entries of other groups that are computed again here, if somebody wants to know.
     """
 
     __slots__ = (
-        "before", "cost", "folds", "index", "leaves", "members", "order", "partials", "reads",
-        "reduced", "scalars", "shape", "single", "split", "stores", "tail",
+        "before", "cost", "folds", "index", "inlined", "leaves", "members", "order", "partials",
+        "reads", "reduced", "scalars", "shape", "single", "split", "stores", "tail",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -81,6 +82,7 @@ class Group:
         self.single: Ref | None = None
         self.tail: Ref | None = None
         self.cost = 0
+        self.inlined: dict[Ref, Expr] = {}
 
     @property
     def kept_shape(self) -> tuple[int, ...]:

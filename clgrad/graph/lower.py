@@ -24,6 +24,7 @@ from clgrad.codegen.spec import Arg, Epilogue, ExtraOperand, Spec
 from clgrad.dtypes import DType
 from clgrad.expr import Expr, leaves_of, substitute
 from clgrad.expr import name as leaf
+from clgrad.graph.checks import Found, Tested
 from clgrad.graph.fold_order import chunk_length
 from clgrad.graph.fusion import Entry
 from clgrad.graph.group import Group, Ref, kept_layout
@@ -88,11 +89,12 @@ def lower(
     entries: Sequence[Entry],
     temporaries: Callable[[Ref], DType],
     traits: DeviceTraits,
+    tested: Tested | None = None,
 ) -> Step:
-    """Return the step that runs `group`."""
+    """Return the step that runs `group`, and looks at the values that `tested` names."""
     if group.single is not None and entries[group.single].sig.kind == "kernel":
-        return _kernel(group, entries, traits)
-    return _loop(group, entries, temporaries, traits)
+        return _kernel(group, entries, traits, tested)
+    return _loop(group, entries, temporaries, traits, tested)
 
 
 def _stores(
@@ -153,12 +155,18 @@ def _used_folds(group: Group, exprs: Sequence[Expr]) -> list[int]:
 
 
 def _loop(
-    group: Group, entries: Sequence[Entry], dtype_of: Callable[[Ref], DType], traits: DeviceTraits
+    group: Group,
+    entries: Sequence[Entry],
+    dtype_of: Callable[[Ref], DType],
+    traits: DeviceTraits,
+    tested: Tested | None = None,
 ) -> Step:
     stores = _stores(group, entries, dtype_of)
     fold_ids = _used_folds(group, [s.expr for s in stores])
     folds = [group.folds[f] for f in fold_ids]
-    exprs = [s.expr for s in stores] + [e for f in folds for e in f.element]
+    used = [(s.expr, s.phase) for s in stores] + [(e, f.phase) for f in folds for e in f.element]
+    found = [] if tested is None else tested.found(group, used)
+    exprs = [expr for expr, _ in used] or [expr for _, expr, _ in found]
     # number what is used by first use
     rename: dict[str, Expr] = {}
     reads: list[tuple[Ref | None, Layout, DType]] = []
@@ -218,29 +226,31 @@ def _loop(
     else:
         lanes, width, group_size = "kept", _width(kept_shape[-1], exprs, traits), 0
     split = bool(group.split) and bool(folds)
+    checks = () if tested is None else tested.specs(found, rename)
     spec = LoopSpec(
         rank=len(shape), reduced=len(folded_shape), reads=tuple(read_access),
         scalars=tuple(d for _, _, d in scalars), folds=fold_specs, stores=tuple(store_specs),
         lanes=lanes, width=width, group=group_size, split=split,
         tiled=_tile(shape, [*read_access, *(s.access for s in store_specs)], folds, width, traits),
-        index64=_needs_64_bits(shape, reaches),
+        index64=_needs_64_bits(shape, reaches), checks=checks,
     )  # fmt: skip
     extra, global_size, local_size = _geometry(spec, shape, group.split, traits)
+    known = {} if tested is None else tested.arguments(found)
     args: list[StepArg] = []
     refs = [r for r, _, _ in reads]
     for arg in loop_arguments(spec, shape, read_reach, store_reach, extra):
-        what, k = arg
+        what, *rest = arg
         if what == "read":
-            ref = refs[k]
+            ref = refs[rest[0]]
             assert ref is not None
             args.append(("ref", ref))
         elif what == "store":
-            args.append(("ref", stores[k].ref))
+            args.append(("ref", stores[rest[0]].ref))
         elif what == "scalar":
-            entry, position, _ = scalars[k]
+            entry, position, _ = scalars[rest[0]]
             args.append(("int", position) if entry is None else ("scalar", entry, position))
         else:
-            args.append(arg)
+            args.append(known.get(arg, arg))
     touched: dict[Ref, list[tuple[Layout, int]]] = {}
     last = max([f.phase for f in folds] + [s.phase for s in stores], default=0)
     for ref, layout, _ in reads:
@@ -330,7 +340,24 @@ def _needs_64_bits(shape: tuple[int, ...], reaches: Sequence[Reach]) -> bool:
     )
 
 
-def _kernel(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Step:
+def look(ref: Ref, number: int, dtype: DType, tested: Tested, traits: DeviceTraits) -> Step:
+    """Return a step that only tests a result, where nobody else reads all of it.
+
+    Args:
+        number: of the new group.
+    """
+    group = Group(number, (tested.missing[ref],))
+    group.read(ref, Layout.contiguous(group.shape), dtype)
+    return _loop(group, (), _no_temporary, traits, tested)
+
+
+def _no_temporary(ref: Ref) -> DType:
+    raise AssertionError(f"lower: {ref} is no temporary")
+
+
+def _kernel(
+    group: Group, entries: Sequence[Entry], traits: DeviceTraits, tested: Tested | None
+) -> Step:
     """Let the op's own family lower it, with the pointwise ops that were taken into it."""
     e = group.single
     assert e is not None
@@ -338,9 +365,20 @@ def _kernel(group: Group, entries: Sequence[Entry], traits: DeviceTraits) -> Ste
     sig = entry.sig
     assert sig.lower is not None
     tail = e if group.tail is None else group.tail
-    epilogue, beside = _epilogue(group, tail) if tail != e else (None, _Beside())
-    lowered = sig.lower(sig, traits, epilogue)
     known: dict[Arg, StepArg] = {("out",): ("ref", tail), ("flag",): ("flag", e)}
+    found: list[Found] = []
+    if tested is not None:
+        if tail in group.members:
+            found = tested.found(group, [(group.members[tail].expr, 0)])
+        elif e in tested.kinds:
+            tested.missing[e] = sig.meta.numel
+    epilogue, beside = None, _Beside()
+    if tail != e or found:
+        epilogue, beside = _epilogue(group, tail, tested, found)
+    lowered = sig.lower(sig, traits, epilogue)
+    if tested is not None and found:
+        assert any(("checks",) in x.args for x in lowered.launches), f"{sig}: tests were left out"
+        known |= tested.arguments(found)
     for k, (ref, layout) in enumerate(zip(entry.sources, sig.reads, strict=True)):
         known["in", k] = ("ref", ref)
         known["in_offset", k] = ("int", layout.offset)
@@ -381,7 +419,9 @@ class _Beside:
     numbers: list[StepArg] = field(default_factory=list)
 
 
-def _epilogue(group: Group, tail: Ref) -> tuple[Epilogue, _Beside]:
+def _epilogue(
+    group: Group, tail: Ref, tested: Tested | None, found: Sequence[Found]
+) -> tuple[Epilogue, _Beside]:
     """Return what is applied to the sums, and what it reads beside them."""
     beside = _Beside()
     operands: list[ExtraOperand] = []
@@ -404,5 +444,6 @@ def _epilogue(group: Group, tail: Ref) -> tuple[Epilogue, _Beside]:
         rename[item.label] = leaf(f"x{len(operands)}", item.dtype)
         beside.operands.append((ref, layout))
         operands.append(ExtraOperand(item.dtype, layout.strides, ref is None))
-    epilogue = Epilogue(substitute(expr, rename), tuple(operands), tuple(numbers))
+    checks = () if tested is None else tested.specs(found, rename)
+    epilogue = Epilogue(substitute(expr, rename), tuple(operands), tuple(numbers), checks)
     return epilogue, beside

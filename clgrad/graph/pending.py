@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from clgrad import config
-from clgrad.dtypes import DType, uint8
 from clgrad.errors import ExecutionError
 from clgrad.graph import execute, watch
-from clgrad.graph.fusion import Entry
+from clgrad.graph.checks import Wanted
+from clgrad.graph.diagnosis import Watched
 from clgrad.graph.position import Position, caller
 from clgrad.graph.recipes import Recipe, unmade
-from clgrad.graph.schedule import DEAD, HELD, SAVED, LeafInfo, Plan, make_plan
+from clgrad.graph.schedule import DEAD, HELD, SAVED, Plan, plan_entries
 from clgrad.graph.segment import Segment, TapeEntry
 from clgrad.graph.storage import Value
 from clgrad.ops.signature import Signature
@@ -40,11 +40,12 @@ class Batch:
         outs: weak handles of the results, in order, but for those that nobody can ask for.
         leaves, leaf_handles: buffers that are read, and the weak handles of their values.
         places: where in the program the entries were recorded that may report errors.
+        checks: the entries whose values somebody wants looked at, or None.
     """
 
     __slots__ = (
-        "__weakref__", "entries", "key", "leaf_handles", "leaves", "outs", "places", "recorder",
-        "scalars",
+        "__weakref__", "checks", "entries", "key", "leaf_handles", "leaves", "outs", "places",
+        "recorder", "scalars",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder) -> None:
@@ -56,6 +57,7 @@ class Batch:
         self.leaves: list[Any] = []
         self.leaf_handles: list[weakref.ref[Value]] = []
         self.places: dict[int, Position | None] = {}
+        self.checks: Wanted | None = None
 
 
 class Recorder:
@@ -205,7 +207,11 @@ class Recorder:
             if traits is not self.traits:
                 self.traits = traits
                 self.plans = plans_of.setdefault((self.device, traits), {})
-            key = (tuple(batch.key), tuple(live), infos)
+            key: tuple[Any, ...] = (tuple(batch.key), tuple(live), infos)
+            if batch.checks:  # leaves stay as they are, so that what is bad can be found again
+                infos = tuple([(n, False, keepable, shared) for n, _, keepable, shared in infos])
+                tests = tuple([(e, kind) for e, (kind, _) in batch.checks.items()])
+                key = (key[0], key[1], infos, tests)
             plan = self.plans.get(key)
             try:
                 if plan is None:
@@ -239,26 +245,18 @@ class Recorder:
         for value, state in zip(values, live, strict=True):
             if value is not None:
                 needed[value.index] = state
-        entries = [Entry(sig, sources, base) for sig, sources, base in batch.entries]
-        # what no entry reads (a value that a segment was given and passes on) may be any dtype
-        dtypes: dict[int, DType] = dict.fromkeys([~k for k in range(len(infos))], uint8)
-        for entry in entries:
-            dtypes.update(zip(entry.sources, entry.sig.dtypes, strict=True))
-            if entry.base is not None:
-                dtypes[entry.base] = entry.sig.meta.dtype
-        leaves = [
-            LeafInfo(nbytes // dtype.itemsize, dtype, owned, keepable, shared)
-            for k, (nbytes, owned, keepable, shared) in enumerate(infos)
-            for dtype in (dtypes.get(~k, uint8),)  # a trace enters what nobody reads, too
-        ]
-        return make_plan(entries, needed, leaves, self.device.traits)
+        kinds = {e: kind for e, (kind, _) in batch.checks.items()} if batch.checks else None
+        return plan_entries(batch.entries, needed, infos, self.device.traits, kinds)
 
     def _run(
         self, plan: Plan, batch: Batch, values: list[Value | None], handles: list[Value | None]
     ) -> None:
-        registers, failed = execute.run(
-            plan, self.device, self._release(batch), batch.scalars, batch.places
-        )
+        leaves = self._release(batch)
+        watched = None
+        if plan.tested:
+            assert batch.checks is not None
+            watched = Watched(plan, batch.checks, self.device, leaves, batch.entries, batch.scalars)
+        registers, failed = execute.run(plan, self.device, leaves, batch.scalars, batch.places)
         alive = [v for v in values if v is not None]
         for value in alive:
             value.buffer = registers[value.index]
@@ -277,6 +275,8 @@ class Recorder:
         watch.flushed(plan, self.device, batch)
         if failed:
             raise next(iter(failed.values()))
+        if watched is not None:
+            watched.check()
 
     def _keep_recipes(
         self, plan: Plan, alive: list[Value], handles: list[Value | None], batch: Batch

@@ -8,14 +8,16 @@ when each buffer is released. It is made once per key and run many times.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clgrad.dtypes import DType
+from clgrad.dtypes import DType, uint8
+from clgrad.graph.checks import Tested
 from clgrad.graph.fusion import Entry, Fusion
 from clgrad.graph.group import Group, Ref
-from clgrad.graph.lower import Launch, Step, Store, lower
+from clgrad.graph.lower import Launch, Step, Store, look, lower
+from clgrad.graph.segment import TapeEntry
 from clgrad.layout import relation
 from clgrad.traits import DeviceTraits
 
@@ -73,7 +75,7 @@ class Plan:
     """See the module.
 
     `kept` are the entries whose result is in memory afterwards; `registers` counts the entries and
-    the temporaries.
+    the temporaries; `tested` has the entry of each flag.
     """
 
     steps: list[PlanStep]
@@ -85,19 +87,55 @@ class Plan:
     donations: int = 0
     copies: int = 0
     compiled: list[Any] | None = None
+    tested: list[Ref] = field(default_factory=list)
+
+
+def plan_entries(
+    tape: Sequence[TapeEntry],
+    live: Sequence[int],
+    infos: Sequence[tuple[int, bool, bool, bool]],
+    traits: DeviceTraits,
+    kinds: Mapping[Ref, str] | None = None,
+) -> Plan:
+    """Return the plan for entries as a tape has them.
+
+    Args:
+        infos: of each leaf its bytes, and whether it is owned, keepable and shared (`LeafInfo`).
+    """
+    entries = [Entry(sig, sources, base) for sig, sources, base in tape]
+    # what no entry reads (a value that a segment was given and passes on) may be any dtype
+    dtypes: dict[int, DType] = dict.fromkeys([~k for k in range(len(infos))], uint8)
+    for entry in entries:
+        dtypes.update(zip(entry.sources, entry.sig.dtypes, strict=True))
+        if entry.base is not None:
+            dtypes[entry.base] = entry.sig.meta.dtype
+    leaves = [
+        LeafInfo(nbytes // dtypes[~k].itemsize, dtypes[~k], owned, keepable, shared)
+        for k, (nbytes, owned, keepable, shared) in enumerate(infos)
+    ]
+    return make_plan(entries, live, leaves, traits, kinds)
 
 
 def make_plan(
-    entries: list[Entry], live: Sequence[int], leaves: Sequence[LeafInfo], traits: DeviceTraits
+    entries: list[Entry],
+    live: Sequence[int],
+    leaves: Sequence[LeafInfo],
+    traits: DeviceTraits,
+    kinds: Mapping[Ref, str] | None = None,
 ) -> Plan:
-    """Return the plan for these entries."""
+    """Return the plan for these entries.
+
+    Args:
+        kinds: the entries that are tested, and for what; their flags are one more leaf.
+    """
     recipes = _recipes(entries, live, leaves)
     stored = [bool(state) and e not in recipes for e, state in enumerate(live)]
     for e, entry in enumerate(entries):
         if entry.base is not None and entry.base < 0 and leaves[~entry.base].shared:
             stored[e] = True
     wanted = _wanted(entries, stored)
-    fusion = Fusion(entries, wanted, stored, traits)
+    tested = Tested(kinds, ~len(leaves)) if kinds else None
+    fusion = Fusion(entries, wanted, stored, traits, traced=tested is not None)
     groups = [g for g in fusion.groups if g.stores or g.partials or g.single is not None]
     order = _order(groups, entries)
     first_temporary = len(entries)
@@ -105,13 +143,19 @@ def make_plan(
     def dtype_of(ref: Ref) -> DType:
         return fusion.temporaries[ref - first_temporary][1]
 
-    steps = [lower(g, entries, dtype_of, traits) for g in order]
+    steps = [lower(g, entries, dtype_of, traits, tested) for g in order]
+    for e in list(tested.missing) if tested is not None else ():
+        assert tested is not None
+        dtype = entries[e].sig.meta.dtype
+        steps.append(look(e, len(fusion.groups) + e, dtype, tested, traits))
     kept_alive = _leaves_of_recipes(recipes, entries)
     plan = Plan(
         [], sorted(recipes), [e for e in range(len(entries)) if stored[e] and wanted[e]], entries,
         len(entries) + len(fusion.temporaries),
     )  # fmt: skip
     _Buffers(plan, steps, entries, leaves, fusion, set(plan.kept), kept_alive).run()
+    if tested is not None:
+        plan.tested = tested.slots
     return plan
 
 

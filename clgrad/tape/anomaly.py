@@ -1,7 +1,9 @@
-"""Anomaly mode: nodes remember where they were made, and backward looks for NaN.
+"""Anomaly mode: nodes remember where they were made, and what they compute is looked at for NaN.
 
 Thread-local. What is here is the switch, what is noted of nodes, and the texts; the engine says
-which node runs (`running`) and looks at its gradients (`inspect`).
+which node runs (`running`) and has its gradients looked at (`inspect`). Kernels test values where
+they compute them (`graph.checks`), so that an error is raised when they have run: at the end of a
+backward pass, or whenever the host waits.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from clgrad.errors import AutogradError
-from clgrad.graph.position import Position, stack, traceback_of
+from clgrad.graph import checks, watch
+from clgrad.graph.position import Position, caller, describe, stack, traceback_of
 from clgrad.tape import noting
 
 _ENABLED = (
@@ -30,8 +33,10 @@ _NO_TRACE = (
 class _Mode(threading.local):
     on = False
     check_nan = True
+    forward = False
+    kind = checks.NAN  # what is looked for
     running: Any = None  # the node whose derivative is being computed
-    stop: Callable[[], None] | None = None
+    stops: tuple[Callable[[], None], ...] = ()
 
 
 mode = _Mode()
@@ -62,19 +67,70 @@ def note(node: Any) -> None:
 
 
 def inspect(node: Any, results: Sequence[Any]) -> None:
-    """Raise `AutogradError` if one of a node's gradients holds a NaN and the mode is on."""
+    """Have a node's gradients looked at, if the mode is on.
+
+    Raises:
+        AutogradError: one that is in memory already is bad; the others are looked at as they are
+            computed.
+    """
     if not (mode.on and mode.check_nan):
         return
     for k, grad in enumerate(results):
         if grad is None or not grad.is_floating_point() or not grad.numel():
             continue
-        plain = grad.detach()
-        if bool((plain != plain).sum().item()):
-            raise AutogradError(
-                f"Function '{node.name()}' returned nan values in its {k}th output. "
-                "Hint: look at the operands there; log and division near 0, sqrt at 0 and inf - "
-                "inf are the usual sources."
-            )
+        value = grad._storage.value
+        if getattr(value, "looked_at", None) is mode.kind:
+            continue
+        value.looked_at = mode.kind
+        if not checks.look(value, mode.kind, _Backward(node, k, mode.kind)):
+            plain = grad.detach()
+            if mode.kind == checks.NOT_FINITE:
+                plain = plain - plain
+            if bool((plain != plain).sum().item()):
+                raise _bad_gradient(node, k, mode.kind, "")
+
+
+class _Backward:
+    """Who wants to know of a bad gradient: output `k` of a node."""
+
+    def __init__(self, node: Any, k: int, kind: str) -> None:
+        self.node = node
+        self.k = k
+        self.kind = kind
+
+    def __call__(self, text: str) -> AutogradError:
+        explain(self.node)
+        return _bad_gradient(self.node, self.k, self.kind, text)
+
+
+def _bad_gradient(node: Any, k: int, kind: str, text: str) -> AutogradError:
+    found = "nan" if kind == checks.NAN else "nan or inf"
+    return AutogradError(
+        f"Function '{node.name()}' returned {found} values in its {k}th output. {text} Hint: look "
+        "at the operands there; log and division near 0, sqrt at 0 and inf - inf are the usual "
+        "sources."
+    )
+
+
+class _Forward:
+    """Who wants to know of a bad result: the line that called the op."""
+
+    def __init__(self, place: Position | None) -> None:
+        self.place = place
+
+    def __call__(self, text: str) -> AutogradError:
+        return AutogradError(
+            f"forward: {text} It was called at {describe(self.place)}. Expected finite numbers. "
+            "Hint: it is the first op whose result is bad; look at its operands there."
+        )
+
+
+def _recorded(batch: Any, sig: Any) -> None:
+    """Have an op of the forward pass looked at."""
+    if mode.forward and mode.running is None and sig.meta.dtype.is_floating_point:
+        if batch.checks is None:
+            batch.checks = {}
+        batch.checks[len(batch.entries) - 1] = (mode.kind, _Forward(caller()))
 
 
 def explain(node: Any) -> None:
@@ -118,22 +174,42 @@ def is_anomaly_check_nan_enabled() -> bool:
     return mode.check_nan
 
 
-def _switch(on: bool, check_nan: bool) -> None:
-    mode.on, mode.check_nan = on, check_nan
-    if on and mode.stop is None:
-        mode.stop = noting.listen(note)
-    elif not on and mode.stop is not None:
-        mode.stop()
-        mode.stop = None
+_State = tuple[bool, bool, bool, str]
+
+
+def _state() -> _State:
+    return mode.on, mode.check_nan, mode.forward, mode.kind
+
+
+def _switch(state: _State) -> None:
+    """Set the mode of this thread, and listen for what it needs."""
+    for stop in mode.stops:
+        stop()
+    mode.on, mode.check_nan, mode.forward, mode.kind = state
+    stops = []
+    if mode.on:
+        stops.append(noting.listen(note))
+    if mode.on and mode.forward:
+        stops.append(watch.listen(_recorded, lambda plan, device, batch: None))
+    mode.stops = tuple(stops)
 
 
 class set_detect_anomaly:  # noqa: N801  # PyTorch's name
-    """Switch anomaly mode; acts when called, and undoes it at the end of a `with` block."""
+    """Switch anomaly mode; acts when called, and undoes it at the end of a `with` block.
 
-    def __init__(self, mode: bool = True, check_nan: bool = True) -> None:
-        self.prev = is_anomaly_enabled()
-        self.prev_check_nan = is_anomaly_check_nan_enabled()
-        _switch(mode, check_nan)
+    Args:
+        mode: on or off.
+        check_nan: look for NaN in gradients.
+        forward: look at the results of all ops, too.
+        check_inf: look for infinities as well.
+    """
+
+    def __init__(
+        self, mode: bool = True, check_nan: bool = True, *, forward: bool = False,
+        check_inf: bool = False,
+    ) -> None:  # fmt: skip
+        self._before = _state()
+        _switch((mode, check_nan, forward, checks.NOT_FINITE if check_inf else checks.NAN))
 
     def __enter__(self) -> None:
         return None
@@ -144,23 +220,46 @@ class set_detect_anomaly:  # noqa: N801  # PyTorch's name
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        _switch(self.prev, self.prev_check_nan)
+        try:
+            if kind is None and mode.on and mode.forward:
+                _flush()
+        finally:
+            _switch(self._before)
+
+
+def _flush() -> None:
+    """Run what is pending, so that what is bad is found where it was looked for."""
+    from clgrad.graph.pending import local
+
+    for recorder in list(getattr(local, "recorders", {}).values()):
+        recorder.flush()
 
 
 class detect_anomaly:  # noqa: N801  # PyTorch's name
-    """Inside the block, backward raises at the first NaN and says which line it came from.
+    """Inside the block, NaN is found where it arises, and errors in backward say where from.
+
+    Kernels test what they compute, which takes no further pass over memory; an error is raised when
+    they have run, and names the first bad op, the first bad element and what the op was given.
+
+    Args:
+        check_nan: look for NaN in the gradients that nodes compute.
+        forward: look at the results of all other ops, too.
+        check_inf: look for infinities as well.
 
     Warns:
         UserWarning: when made, that this is slow; and of an error in backward, with the traceback
             of the call that made the node, if the mode was on then.
     """
 
-    def __init__(self, check_nan: bool = True) -> None:
-        self._wanted = check_nan
+    def __init__(
+        self, check_nan: bool = True, *, forward: bool = False, check_inf: bool = False
+    ) -> None:
+        self._wanted = check_nan, forward, check_inf
         warnings.warn(_ENABLED, UserWarning, stacklevel=2)
 
     def __enter__(self) -> None:
-        self._inner = set_detect_anomaly(True, self._wanted)
+        check_nan, forward, check_inf = self._wanted
+        self._inner = set_detect_anomaly(True, check_nan, forward=forward, check_inf=check_inf)
 
     def __exit__(
         self,

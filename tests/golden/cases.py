@@ -25,6 +25,7 @@ CASES = {
     "transpose": "transpose --derivative --shape 64x128",
     "gelu": "--script tests/golden/programs/gelu.py",
     "layer_norm": "--script tests/golden/programs/layer_norm.py",
+    "checked": "--script tests/golden/programs/checked.py",
 }
 
 

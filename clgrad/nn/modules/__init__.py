@@ -6,14 +6,34 @@ What they compute is in `clgrad.nn.functional`.
 from __future__ import annotations
 
 from clgrad.nn.modules.activation import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
     LogSoftmax,
+    Mish,
+    PReLU,
     ReLU,
+    ReLU6,
+    RReLU,
     Sigmoid,
     SiLU,
     Softmax,
     Softmax2d,
     Softmin,
+    Softplus,
+    Softshrink,
+    Softsign,
     Tanh,
+    Tanhshrink,
+    Threshold,
 )
 from clgrad.nn.modules.attention import MultiheadAttention
 from clgrad.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
@@ -108,14 +128,14 @@ from clgrad.nn.modules.transformer import (
 from clgrad.nn.modules.upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 
 __all__ = [
-
-
-
-
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
     "GRU",
     "LSTM",
     "RNN",
-
+    "SELU",
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -159,10 +179,10 @@ __all__ = [
     "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
-
-
-
-
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
@@ -176,10 +196,10 @@ __all__ = [
     "LPPool3d",
     "LSTMCell",
     "LayerNorm",
-
+    "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
-
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
     "MarginRankingLoss",
@@ -189,7 +209,7 @@ __all__ = [
 
 
 
-
+    "Mish",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -198,7 +218,7 @@ __all__ = [
     "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
-
+    "PReLU",
     "PairwiseDistance",
     "ParameterDict",
     "ParameterList",
@@ -209,9 +229,9 @@ __all__ = [
     "RNNBase",
     "RNNCell",
     "RNNCellBase",
-
+    "RReLU",
     "ReLU",
-
+    "ReLU6",
 
 
 
@@ -226,12 +246,12 @@ __all__ = [
     "Softmax",
     "Softmax2d",
     "Softmin",
-
-
-
+    "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
-
-
+    "Tanhshrink",
+    "Threshold",
     "Transformer",
     "TransformerDecoder",
     "TransformerDecoderLayer",

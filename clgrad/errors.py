@@ -3,7 +3,6 @@
     ClgradError
     ├── ShapeError         (RuntimeError)   shapes that do not fit together
     ├── DTypeError         (RuntimeError)   a dtype an op or a device does not take
-    │   └── NoKernelError  (NotImplementedError)  … where PyTorch says "not implemented for"
     ├── DeviceError        (RuntimeError)   no device, mixed devices, a device that fails
     │   └── OutOfMemoryError                device memory exhausted
     ├── CompileError       (RuntimeError)   a generated kernel that does not build
@@ -38,10 +37,6 @@ class ShapeError(ClgradError, RuntimeError):
 
 class DTypeError(ClgradError, RuntimeError):
     """A dtype that an op, or the device at hand, does not take."""
-
-
-class NoKernelError(DTypeError, NotImplementedError):
-    """A dtype for which an op is not implemented, in PyTorch as well."""
 
 
 class DeviceError(ClgradError, RuntimeError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from clgrad.dispatch import apply, operand
-from clgrad.errors import ClgradRuntimeError, ClgradValueError, NoKernelError, ShapeError
+from clgrad.errors import ClgradRuntimeError, ClgradValueError, ShapeError, UnsupportedDTypeError
 from clgrad.functional import shaping
 from clgrad.functional._out import with_out
 from clgrad.functional.joining import cat
@@ -315,7 +315,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
             f"glu: Halving dimension must be even, but dimension {dim} is size {size}."
         )
     if input._meta.dtype.kind != "f":
-        raise NoKernelError(
+        raise UnsupportedDTypeError(
             f"glu: \"glu\" not implemented for '{input.dtype.name}'. Hint: cast with .float()."
         )
     return apply(_glu_op, (input,), (dim,))  # type: ignore[no-any-return]  # a Tensor

@@ -1,7 +1,7 @@
 """Normalization by channel over a batch, and over each sample, with running statistics.
 
-Forward and backward are column reductions. Mean and variance are found in one pass: `_mean_of` and
-`_variance_of` fold the same numbers, hence once, and a batch is read twice each way.
+Forward and backward are column reductions. Mean and variance are found in one pass: `mean_of` and
+`variance_of` fold the same numbers, hence once, and a batch is read twice each way.
 """
 
 from __future__ import annotations
@@ -20,30 +20,10 @@ from clgrad.functional.normalization import (
     split_given,
 )
 from clgrad.functional.softmax import widened
-from clgrad.ops.registry import REQUIRED, Op, reduction
+from clgrad.ops.moments import mean_of, variance_of
+from clgrad.ops.registry import REQUIRED, Op
 from clgrad.tape.grad_mode import no_grad
 from clgrad.tensor import Tensor
-
-# Accumulators: count, mean, sum of squared distances from it. Source: T. F. Chan, G. H. Golub and
-# R. J. LeVeque, Updating formulae and a pairwise algorithm for computing sample variances, 1979.
-_SHARE = "(b0 / where(a0 + b0 > 0, a0 + b0, 1))"
-_MOMENTS: dict[str, Any] = {
-    "init": ("0", "0", "0"),
-    "element": ("1", "x", "0"),
-    "combine": (
-        "a0 + b0",
-        f"a1 + (b1 - a1) * {_SHARE}",
-        f"a2 + b2 + (b1 - a1) * (b1 - a1) * (a0 * {_SHARE})",
-    ),
-    "accumulate": ("acc", "acc", "acc"),
-    "promote": "float",
-}
-_mean_of = reduction(
-    "_mean_of", finish="a1 / where(a0 > 0, 1, 0)", doc="Mean, folded with the variance.", **_MOMENTS
-)
-_variance_of = reduction(
-    "_variance_of", finish="a2 / a0", doc="Mean squared distance from the mean.", **_MOMENTS
-)
 
 
 def _batch_dims(x: Any) -> tuple[int, ...]:
@@ -53,8 +33,8 @@ def _batch_dims(x: Any) -> tuple[int, ...]:
 def _batch_statistics(x: Any, eps: float) -> tuple[Any, Any, Any]:
     """Return mean, variance and reciprocal standard deviation by channel, shape (1, C, 1, …)."""
     static = (_batch_dims(x), True)
-    mean = apply(_mean_of, (x,), static)
-    variance = apply(_variance_of, (x,), static)
+    mean = apply(mean_of, (x,), static)
+    variance = apply(variance_of, (x,), static)
     return mean, variance, apply(rstd_op, (variance, eps))
 
 

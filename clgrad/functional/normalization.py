@@ -12,7 +12,7 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.dtypes import float32
-from clgrad.errors import ClgradValueError, DTypeError, NoKernelError, ShapeError
+from clgrad.errors import ClgradValueError, DTypeError, ShapeError, UnsupportedDTypeError
 from clgrad.functional.softmax import widened
 from clgrad.ops.registry import REQUIRED, Op, pointwise
 from clgrad.tensor import Tensor
@@ -99,11 +99,11 @@ def check_dtypes(name: str, input: Any, *given: Any) -> None:
     """Check that parameters have the dtype of the input, or are float32 for halves.
 
     Raises:
-        NoKernelError: the input is no float.
+        UnsupportedDTypeError: the input is no float.
         DTypeError: another dtype.
     """
     if not input.is_floating_point():
-        raise NoKernelError(
+        raise UnsupportedDTypeError(
             f"{name}: not implemented for {input.dtype.name}. Expected a floating-point dtype."
         )
     allowed = (input.dtype, float32) if input.dtype.itemsize == 2 else (input.dtype,)

@@ -8,41 +8,29 @@ from typing import Any
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, get_default_dtype
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
-from clgrad.expr import parse
 from clgrad.functional._arguments import reducing
+from clgrad.functional._gradients import gradient_op
 from clgrad.functional.softmax import widened
 from clgrad.layout import wrap_dim
-from clgrad.ops.registry import REQUIRED, Op, SymbolicDerivatives, composite
+from clgrad.ops.registry import composite
 from clgrad.ops.signature import reduced_dims
 from clgrad.tensor import Tensor
 
-
-def _gradient(name: str, inputs: str, formula: str, numeric: str = "") -> Op:
-    """Return the op of a gradient: a formula over `h` (what arrives), `x` and the norm `v`."""
-    names = tuple(inputs.split())
-    parsed = parse(formula, {*names, *numeric.split()})
-    return Op(
-        name=name, kind="pointwise", inputs=names, formula=parsed,
-        params=tuple((p, REQUIRED) for p in numeric.split()), numeric=frozenset(numeric.split()),
-        derivatives=SymbolicDerivatives(parsed, names), node_name="NormBackwardBackward0",
-    )  # fmt: skip
-
-
-# In what follows a norm of zero has the gradient zero, as in PyTorch.
-_of_1 = _gradient("norm_1.dx", "h x", "h * sign(x)")
-_of_2 = _gradient("norm_2.dx", "h x v", "0 if v == 0 else h * (x / v)")
-_of_less = _gradient(
+# `h` is the gradient that arrives, `v` the norm. One of zero has the gradient zero, as in PyTorch.
+_of_1 = gradient_op("norm_1.dx", "h x", "h * sign(x)")
+_of_2 = gradient_op("norm_2.dx", "h x v", "0 if v == 0 else h * (x / v)")
+_of_less = gradient_op(
     "norm_p.dx",
     "h x v",
     "(0 if x == 0 else sign(x) * pow(abs(x), p - 1)) * (h * pow(v, 1 - p))",
     "p",
 )
-_of_more = _gradient(
+_of_more = gradient_op(
     "norm_p.dx", "h x v", "0 if v == 0 else sign(x) * pow(abs(x), p - 1) * (h / pow(v, p - 1))", "p"
 )
 _ATTAINED = "abs(x) == v or (x != x and v != v)"
-_attained = _gradient("norm_inf.mask", "x v", f"1 if {_ATTAINED} else 0")
-_of_inf = _gradient("norm_inf.dx", "h x v c", f"h * sign(x) / c if {_ATTAINED} else 0")
+_attained = gradient_op("norm_inf.mask", "x v", f"1 if {_ATTAINED} else 0")
+_of_inf = gradient_op("norm_inf.dx", "h x v c", f"h * sign(x) / c if {_ATTAINED} else 0")
 
 
 def powered_norm(x: Any, p: float, dim: Any, keepdim: bool) -> Any:

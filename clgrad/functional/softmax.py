@@ -10,7 +10,7 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype
-from clgrad.errors import ClgradTypeError, NoKernelError
+from clgrad.errors import ClgradTypeError, UnsupportedDTypeError
 from clgrad.functional._out import with_out
 from clgrad.layout import wrap_dim
 from clgrad.ops.registry import REQUIRED, composite, pointwise
@@ -97,7 +97,7 @@ def _prepared(name: str, x: Any, dim: int, dtype: Any) -> tuple[Any, int]:
     if dtype is not None:
         x = x.to(as_dtype(dtype))
     if not x.is_floating_point():
-        raise NoKernelError(
+        raise UnsupportedDTypeError(
             f"{name}: not implemented for {x.dtype.name}. Expected a floating-point dtype. "
             "Hint: pass dtype=clgrad.float32."
         )
@@ -114,7 +114,7 @@ def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
         dtype: cast `input` to this first.
 
     Raises:
-        NoKernelError: integers without `dtype`. ClgradIndexError: no such dim.
+        UnsupportedDTypeError: integers without `dtype`. ClgradIndexError: no such dim.
     """
     x, d = _prepared("softmax", input, dim, dtype)
     made: Tensor = apply(_softmax_op, (x,), (d,))
@@ -133,7 +133,7 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
         dtype: cast `input` to this first.
 
     Raises:
-        NoKernelError: integers without `dtype`. ClgradIndexError: no such dim.
+        UnsupportedDTypeError: integers without `dtype`. ClgradIndexError: no such dim.
     """
     x, d = _prepared("log_softmax", input, dim, dtype)
     made: Tensor = apply(_log_softmax_op, (x,), (d,))

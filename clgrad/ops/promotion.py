@@ -13,7 +13,7 @@ from clgrad.dtypes import (
     of_number,
     result_type,
 )
-from clgrad.errors import NoKernelError
+from clgrad.errors import UnsupportedDTypeError
 from clgrad.ops.meta import Meta
 from clgrad.ops.registry import Op
 
@@ -27,7 +27,7 @@ def computing_dtype(op: Op, operands: Sequence[tuple[str, Meta | type]]) -> DTyp
         operands: (name, meta of a tensor or type of a Python number) of each input.
 
     Raises:
-        DTypeError: there is no common dtype. NoKernelError: the op is not defined for it.
+        DTypeError: there is no common dtype. UnsupportedDTypeError: the op is not defined for it.
     """
     if op.promote == "none":
         return by_name(op.result)
@@ -43,10 +43,10 @@ def computing_dtype(op: Op, operands: Sequence[tuple[str, Meta | type]]) -> DTyp
     if op.promote == "float" and not dtype.is_floating_point:
         dtype = get_default_dtype()
     if op.refusal and any(d is bool_ for d, _ in ranks):
-        raise NoKernelError(f"{op.label}: {op.refusal} Expected {_taken(op)} operands.")
+        raise UnsupportedDTypeError(f"{op.label}: {op.refusal} Expected {_taken(op)} operands.")
     if dtype.kind not in op.takes:
         hint = "float()" if "f" in op.takes else "long()"
-        raise NoKernelError(
+        raise UnsupportedDTypeError(
             f"{op.label}: \"{op.label}\" not implemented for '{TORCH_NAMES[dtype.name]}'. "
             f"Expected {_taken(op)} operands. Hint: cast one with .{hint}."
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clgrad.ops.registry import composite, reduction
+from clgrad.ops.registry import Op, reduction
 
 DTYPE = (("dtype", None),)
 
@@ -23,12 +23,25 @@ def _ties(ctx: Any, g: Any) -> tuple[Any]:
 
 
 sum_ = reduction(
-    "sum", init="0", combine="a + b", dx="g", promote="integer", params=DTYPE,
+    "sum", init="0", combine="a + b", dx="g", promote="integer", params=DTYPE, two_names=True,
     doc="Sum along dims; integers are summed in int64.",
 )  # fmt: skip
 mean = reduction(
     "mean", init="0", combine="a + b", finish="a / n", dx="g / n", promote="float", params=DTYPE,
-    doc="Mean along dims; NaN of nothing.",
+    two_names=True, doc="Mean along dims; NaN of nothing.",
+)  # fmt: skip
+nansum = reduction(
+    "nansum", init="0", element="where(x != x, 0, x)", combine="a + b",
+    dx="where(x != x, 0, g)", promote="integer", params=DTYPE,
+    doc="Sum along dims of what is not NaN; integers are summed in int64.",
+)  # fmt: skip
+all_ = reduction(
+    "all", init="1", combine="a and b", accumulate=("bool",), result="bool",
+    doc="Whether no element is zero; NaN is not.",
+)  # fmt: skip
+any_ = reduction(
+    "any", init="0", combine="a or b", accumulate=("bool",), result="bool",
+    doc="Whether an element is not zero; NaN is not.",
 )  # fmt: skip
 amax = reduction(
     "amax", init="lowest", combine="maximum(a, b)", backward=_ties, saves=("x", "y"), empty=False,
@@ -40,41 +53,32 @@ amin = reduction(
 )  # fmt: skip
 
 # b replaces a where it is larger, or NaN against a number, or an equal that stands earlier
-_ARG = "where({0} or (b0 != b0 and a0 == a0) or ((b0 == a0 or (b0 != b0 and a0 != a0)) and b1 < a1)"
-argmax = reduction(
-    "argmax", init=("lowest", "highest"), element=("x", "i"),
-    combine=(_ARG.format("b0 > a0") + ", b0, a0)", _ARG.format("b0 > a0") + ", b1, a1)"),
-    accumulate=("acc", "int64"), finish="a1", result="int64", empty=False,
-    doc="Position of the first largest element along a dim; the first NaN wins.",
+_TAKEN = (
+    "where({0} or (b0 != b0 and a0 == a0) or ((b0 == a0 or (b0 != b0 and a0 != a0)) and b1 < a1)"
+)
+
+
+def _extremum(name: str, compare: str, start: str, finish: str, doc: str) -> Op:
+    """Declare the position of an extremum or its value; both are the same fold."""
+    taken = _TAKEN.format(compare)
+    return reduction(
+        name, init=(start, "highest"), element=("x", "i"),
+        combine=(f"{taken}, b0, a0)", f"{taken}, b1, a1)"), accumulate=("acc", "int64"),
+        finish=finish, result="int64" if finish == "a1" else "same", empty=False, doc=doc,
+    )  # fmt: skip
+
+
+argmax = _extremum(
+    "argmax", "b0 > a0", "lowest", "a1",
+    "Position of the first largest element along a dim; the first NaN wins.",
 )  # fmt: skip
-argmin = reduction(
-    "argmin", init=("highest", "highest"), element=("x", "i"),
-    combine=(_ARG.format("b0 < a0") + ", b0, a0)", _ARG.format("b0 < a0") + ", b1, a1)"),
-    accumulate=("acc", "int64"), finish="a1", result="int64", empty=False,
-    doc="Position of the first smallest element along a dim; the first NaN wins.",
+argmin = _extremum(
+    "argmin", "b0 < a0", "highest", "a1",
+    "Position of the first smallest element along a dim; the first NaN wins.",
 )  # fmt: skip
-
-
-def _var(x: Any, dim: Any, correction: float, keepdim: bool) -> Any:
-    """Two passes: the mean, then the mean of the squared distances from it."""
-    mean = x.mean(dim=dim, keepdim=True)
-    centred = x - mean
-    count = x.numel() // max(mean.numel(), 1)
-    total = (centred * centred).sum(dim=dim, keepdim=keepdim)
-    return total / max(count - correction, 0.0)
-
-
-def _var_backward(ctx: Any, g: Any) -> tuple[Any]:
-    x = ctx.saved("x")
-    dims, keepdim, correction = ctx.param("dim"), ctx.param("keepdim"), ctx.param("correction")
-    g = ctx.restore(g, dims, keepdim)
-    count = x.numel() // max(g.numel(), 1)
-    scale = 2.0 / max(count - correction, 0.0) if count > correction else float("nan")
-    return ((g * scale) * (x - x.mean(dim=dims, keepdim=True)),)
-
-
-var = composite(
-    "var", "x", _var, backward=_var_backward, saves=("x",),
-    params=(("dim", None), ("correction", 1), ("keepdim", False)),
-    doc="Variance along dims, divided by n - correction.",
-)  # fmt: skip
+value_of_argmax = _extremum(
+    "_value_of_argmax", "b0 > a0", "lowest", "a0", "The element at argmax, in the same fold."
+)
+value_of_argmin = _extremum(
+    "_value_of_argmin", "b0 < a0", "highest", "a0", "The element at argmin, in the same fold."
+)

@@ -21,30 +21,10 @@ from typing import Any
 from clgrad.errors import ClgradValueError
 from clgrad.expr import Expr, call, diff, free_names, parse, simplify, substitute
 from clgrad.expr import name as leaf
+from clgrad.ops.folds import Reduction, fold_rule
 
 REQUIRED: Any = object()
 """Default of a parameter that has none."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reduction:
-    """How a reduction folds its elements; accumulators are named `a0, a1, …` (and `b0, b1, …`).
-
-    Attributes:
-        init: constants to start from (formulas without names, or `lowest`/`highest` of the dtype).
-        element: formulas over `x` and `i`, the position among the reduced elements.
-        combine: formulas over `a0…` and `b0…`; must be associative.
-        finish: formula over `a0…` and `n`, the number of reduced elements.
-        accumulate: dtype names of the accumulators; `acc` is the reduction's computing dtype.
-        empty: whether reducing nothing is defined (it then gives finish of init).
-    """
-
-    init: tuple[str, ...]
-    element: tuple[Expr, ...]
-    combine: tuple[Expr, ...]
-    finish: Expr
-    accumulate: tuple[str, ...]
-    empty: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -76,7 +56,8 @@ class Op:
             `refusal` begins the error for others.
         domain: input name -> interval from which tests draw it, where not every number will do.
         node_name: what `grad_fn` is called; `node_names` where that depends on which operands are
-            Python numbers: `tn` a tensor and a number, and so on.
+            Python numbers (`tn` a tensor and a number, and so on), or on whether a reduction has
+            been given a `dim` (`dim`).
     """
 
     name: str
@@ -281,43 +262,22 @@ def reduction(
     backward: Callable[..., Any] | None = None,
     saves: Saves = (),
     params: Sequence[tuple[str, Any]] = (),
+    two_names: bool = False,
     doc: str = "",
     add: bool = True,
 ) -> Op:
     """Declare an op that folds elements along dims.
 
     With one accumulator the formulas may call it `a` (and the other side `b`). `dx` reads `g` and
-    `y` broadcast over the reduced dims, `x`, and `n`, the number of reduced elements.
+    `y` broadcast over the reduced dims, `x`, and `n`, the number of reduced elements. With
+    `two_names` its node has another name where a `dim` is given, as in PyTorch.
 
     Raises:
         FormulaError: a formula cannot be read or uses an unknown name.
         ClgradValueError: the name is taken, or the accumulators do not agree in number.
     """
     (operand,) = _signature(inputs)[0]
-    inits, combines, elements = (
-        (v,) if isinstance(v, str) else tuple(v) for v in (init, combine, element)
-    )
-    if not len(inits) == len(combines) == len(elements) == len(accumulate):
-        raise ClgradValueError(
-            f"{name}: {len(inits)} initial values, {len(combines)} combine, {len(elements)} "
-            f"element formulas and {len(accumulate)} accumulator dtypes. Expected as many of each."
-        )
-    count = range(len(inits))
-    accumulators = {f"{side}{k}" for side in "ab" for k in count}
-    alias = {"a": "a0", "b": "b0"} if len(inits) == 1 else {}
-
-    def read(text: str, names: set[str]) -> Expr:
-        parsed = parse(text, names | set(alias))
-        return substitute(parsed, {k: leaf(v) for k, v in alias.items()})
-
-    rule = Reduction(
-        init=inits,
-        element=tuple(parse(e, {operand, "i"}) for e in elements),
-        combine=tuple(read(c, accumulators) for c in combines),
-        finish=read(finish, {f"a{k}" for k in count} | {"n"}),
-        accumulate=tuple(accumulate),
-        empty=empty,
-    )
+    rule = fold_rule(name, operand, init, element, combine, finish, accumulate, empty)
     op = Op(
         name=name,
         kind="reduction",
@@ -330,8 +290,9 @@ def reduction(
         saves=_saves(saves, (operand,)),
         reduction=rule,
         node_name=f"{camel(name)}Backward0",
+        node_names={"dim": f"{camel(name)}Backward1"} if two_names else {},
         doc=doc,
-        source=f"{' ; '.join(combines)}",
+        source=combine if isinstance(combine, str) else " ; ".join(combine),
     )
     return register(op) if add else op
 

@@ -24,6 +24,7 @@ from clgrad.errors import DeviceError, DTypeError, ShapeError
 from clgrad.expr import Expr, call, const, count_ops, free_names, typed
 from clgrad.expr import name as leaf
 from clgrad.layout import Layout, broadcast_shapes, wrap_dim
+from clgrad.ops.folds import Reduction
 from clgrad.ops.meta import LIMIT, Meta, fresh_meta, meta_of
 from clgrad.ops.promotion import computing_dtype
 from clgrad.ops.registry import Op
@@ -295,14 +296,35 @@ def _reduction(
     if count == 0 and not rule.empty and fresh_numel(shape):
         raise EmptyReductionError(op.label, x.shape, dims)
     result = computed if op.result == "same" else by_name(op.result)
+    fold = fold_of(rule, op.inputs[0], x.dtype, computed, result, count)
+    final = shape
+    if params["keepdim"]:
+        final = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
+    return Signature(
+        op, "reduce", space=moved.shape, reduced=len(dims), order=(*kept, *dims), reads=(moved,),
+        dtypes=(x.dtype,), fold=fold,
+        meta=fresh_meta(result, final, common_device(op, [x], device)),
+    )  # fmt: skip
+
+
+def fold_of(
+    rule: Reduction, operand: str, stored: DType, computed: DType, result: DType, count: int
+) -> Fold:
+    """Return the typed formulas of a reduction.
+
+    Args:
+        operand: what `element` calls the element, which is stored as `stored`.
+        computed: the dtype in which it is folded; `result` that of what is finished.
+        count: number of elements folded.
+    """
     acc = computed.compute
     dtypes = tuple(acc if d == "acc" else by_name(d) for d in rule.accumulate)
     element_leaves = {
-        op.inputs[0]: _cast(leaf("x0", x.dtype), computed.compute),
+        operand: _cast(leaf("x0", stored), computed.compute),
         INDEX: leaf(INDEX, by_name("int64")),
     }
     sides = {f"{s}{k}": leaf(f"{s}{k}", d) for s in "ab" for k, d in enumerate(dtypes)}
-    fold = Fold(
+    return Fold(
         dtypes=dtypes,
         init=tuple(_initial(text, d) for text, d in zip(rule.init, dtypes, strict=True)),
         element=tuple(
@@ -318,14 +340,6 @@ def _reduction(
         ),
         count=count,
     )
-    final = shape
-    if params["keepdim"]:
-        final = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
-    return Signature(
-        op, "reduce", space=moved.shape, reduced=len(dims), order=(*kept, *dims), reads=(moved,),
-        dtypes=(x.dtype,), fold=fold,
-        meta=fresh_meta(result, final, common_device(op, [x], device)),
-    )  # fmt: skip
 
 
 def _finish_dtype(rule: Any, dtypes: tuple[DType, ...], acc: DType) -> DType:

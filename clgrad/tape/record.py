@@ -59,6 +59,8 @@ class Plan:
         name = op.node_name
         if op.node_names:
             pattern = "".join("n" if isinstance(k, type) else "t" for k in kinds[: len(op.inputs)])
+            if op.kind == "reduction":
+                pattern = "" if self.params["dim"] is None else "dim"
             name = op.node_names.get(pattern, name)
         self.node = node_class(op, name) if any(m.dtype.kind == "f" for m in metas) else None
 
@@ -469,4 +471,10 @@ def save_results(node: OpNode, rule: Rule, result: Any, view: Callable[[], Any] 
 def save_further(node: OpNode, rule: Rule, results: Sequence[Any]) -> None:
     """Let the node of a composite save those of its other results that its gradient reads."""
     assert node.saved is not None
-    node.saved = (*node.saved, *(save_result(results[k], k) for k in rule.further))
+    node.saved = (
+        *node.saved,
+        *(
+            save_result(results[k], k) if results[k].is_floating_point() else save(results[k], None)
+            for k in rule.further
+        ),
+    )

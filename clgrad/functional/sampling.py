@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from clgrad.creation import like, maker, number_of, resolve_device, shape_of
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype, bool_, get_default_dtype, int64, limits
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, DTypeError
+from clgrad.expr.host import random_integer
 from clgrad.functional._out import with_out
 from clgrad.generator import Generator, default_generator
 from clgrad.ops import creation as _ops
@@ -265,6 +268,24 @@ def randint_like(
     kind, where = like("randint_like", input, dtype, device)
     first, count = span("randint_like", *_bounds("randint_like", args, low, high), kind)
     return integers(input._meta.shape, kind, where, generator, first, count)
+
+
+def permutation(count: int, generator: Generator | None = None) -> list[int]:
+    """Return the numbers below `count` in a random order, on the host: an order of samples."""
+    seed, offset = (generator or default_generator).advance(count)
+    place = np.arange(count, dtype=np.int64)
+    keys = random_integer(place, np.uint64(seed), np.uint64(offset), np.uint64(0))
+    order: list[int] = np.argsort(keys, kind="stable").tolist()
+    return order
+
+
+def chosen(count: int, number: int, generator: Generator | None = None) -> list[int]:
+    """Return `number` numbers below `count`, on the host, each at random."""
+    seed, offset = (generator or default_generator).advance(number)
+    place = np.arange(number, dtype=np.int64)
+    drawn = random_integer(place, np.uint64(seed), np.uint64(offset), np.uint64(count))
+    listed: list[int] = drawn.tolist()
+    return listed
 
 
 # ---- outcomes ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from clgrad import autograd, copying, creation, dispatch, dtypes, host, indexing
 from clgrad.calls import function, inplace
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
-from clgrad.errors import ClgradTypeError
+from clgrad.errors import ClgradTypeError, ShapeError
 from clgrad.functional import FAMILIES, _at, joining, making, products, shaping, splitting
 from clgrad.operators import OPERATORS
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
@@ -105,11 +105,11 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     return to(x, other.dtype)
 
 
-def view(x: Tensor, *shape: Any) -> Tensor:
+def view(x: Tensor, *shape: Any, size: Any = None) -> Tensor:
     """Return the same memory as another shape; see `clgrad.functional.shaping.view`."""
     if len(shape) == 1 and isinstance(shape[0], DType):
         raise ClgradTypeError("view: viewing as another dtype is not there. Hint: to(dtype).")
-    return shaping.view(x, *shape)
+    return shaping.view(x, *shape, size=size)
 
 
 def cpu(x: Tensor) -> Tensor:
@@ -185,7 +185,9 @@ def _install_all() -> None:
     _install("new", _new(creation.construct))
     _install("new_empty_strided", _new(making.empty_strided))
     _install("T", property(_reverse))
-    _install("mT", property(_matrix_transpose))
+    for name in ("mT", "mH"):
+        _install(name, property(_matrix_transpose))
+    _install("H", property(_matrix_only))
 
 
 def _reverse(x: Tensor) -> Tensor:
@@ -194,6 +196,15 @@ def _reverse(x: Tensor) -> Tensor:
 
 def _matrix_transpose(x: Tensor) -> Tensor:
     return shaping.transpose(x, -2, -1)
+
+
+def _matrix_only(x: Tensor) -> Tensor:
+    if x._meta.ndim not in (0, 2):
+        raise ShapeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {x._meta.ndim}-D tensor. "
+            "Hint: .mH swaps the last two dimensions."
+        )
+    return shaping.transpose(x, 0, -1)
 
 
 def _install_internals() -> None:

@@ -196,6 +196,11 @@ def store(
         storage.replace(new)
 
 
+def store_tensor(target: Tensor, made: Tensor) -> None:
+    """Write a tensor of the target's shape over it; count and record nothing."""
+    store(target, signature(OPS["copy"], (made._meta,), ()), (made._storage.value,), ())
+
+
 def count(name: str, target: Tensor) -> None:
     """Count a write to `target`'s family."""
     if not target._inference:
@@ -266,6 +271,29 @@ def resize(target: Tensor, shape: tuple[int, ...]) -> None:
             value = dispatch.backend.write(made, value, (old,), ())
         storage.replace(value)
     target._meta = meta_of(meta.dtype, layout, meta.device)
+
+
+def run_forward_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Tensor:
+    """Compute the composite `op`, write its result over operand 0 and return that.
+
+    Raises:
+        ShapeError: the result has another shape. DTypeError: it cannot be cast to the target's.
+        AutogradError: the target may not be written now.
+    """
+    target: Tensor = operands[0]
+
+    def work() -> None:
+        assert op.forward is not None
+        made = op.forward(*operands, *static)
+        if made._meta.shape != target._meta.shape:
+            raise ShapeError(
+                f"{op.name}_: output with shape {list(target._meta.shape)} doesn't match the "
+                f"broadcast shape {list(made._meta.shape)}."
+            )
+        check_cast(f"{op.name}_", made._meta.dtype, target._meta.dtype)
+        store_tensor(target, made)
+
+    return run_(op, operands, static, work)
 
 
 # ---- ops that only write -----------------------------------------------------------------------

@@ -33,6 +33,7 @@ _SHAPES: dict[str, tuple[Shape, ...]] = {
     "matmul": ((64, 128), (128, 32)),
     "squeeze": ((64, 1, 128),),
     "squeeze_dim": ((64, 1, 128),),
+    "squeeze_dims": ((64, 1, 128),),
 }
 _FUNCTIONS = ("clgrad", "clgrad.nn.functional", "clgrad.special", "clgrad.linalg", "clgrad.fft")
 

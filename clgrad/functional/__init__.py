@@ -11,9 +11,13 @@ from types import ModuleType
 
 from clgrad.functional import (
     activation,
+    adding,
     arithmetic,
+    arranging,
     convolution,
+    diagonals,
     distances,
+    einsum,
     finding,
     imaging,
     inspecting,
@@ -21,6 +25,7 @@ from clgrad.functional import (
     making,
     normalization,
     norms,
+    padding,
     picking,
     placing,
     pooling,
@@ -33,13 +38,18 @@ from clgrad.functional import (
     softmax,
     splitting,
     statistics,
+    view_forms,
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
     activation,
+    adding,
     arithmetic,
+    arranging,
     convolution,
+    diagonals,
     distances,
+    einsum,
     finding,
     imaging,
     inspecting,
@@ -47,6 +57,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     making,
     normalization,
     norms,
+    padding,
     picking,
     placing,
     pooling,
@@ -59,5 +70,6 @@ FAMILIES: tuple[ModuleType, ...] = (
     softmax,
     splitting,
     statistics,
+    view_forms,
 )
 """The modules whose functions users see."""

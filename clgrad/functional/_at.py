@@ -18,7 +18,6 @@ from clgrad.layout import Layout
 from clgrad.ops.indexing import Picking, fill_op, pick_op, place_op, place_signature
 from clgrad.ops.meta import meta_of
 from clgrad.ops.registry import OPS, Op, camel
-from clgrad.ops.signature import signature
 from clgrad.tensor import Tensor
 
 INDEX_DTYPES = (int64, int32)
@@ -139,8 +138,7 @@ def write_at(
     if combine != "set" and meta.dtype.kind == "f" and meta.dtype.itemsize == 2:
         wide = target.float()
         write_at(wide, source, indices, picking, combine)
-        copy = signature(OPS["copy"], (wide._meta,), ())
-        writing.store(target, copy, (wide._storage.value,), ())
+        writing.store_tensor(target, wide)
         return
     if meta.dtype is bool_:
         combine = {"add": "max", "mul": "min"}.get(combine, combine)

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from clgrad.errors import ClgradTypeError, ClgradValueError
+from clgrad.errors import ClgradRuntimeError, ClgradTypeError
 from clgrad.tensor import Tensor
 
 
@@ -43,19 +43,17 @@ def integers(op: str, args: Any, named: Any = None) -> tuple[int, ...]:
     return tuple([integer(op, n) for n in args])
 
 
-def tensors(
-    op: str, args: Any, empty: str = "expected a non-empty list of Tensors."
-) -> list[Tensor]:
+def tensors(op: str, args: Any) -> list[Tensor]:
     """Return tensors that were passed one by one or as one sequence.
 
     Raises:
-        ClgradTypeError: something else is among them. ClgradValueError: there are none.
+        ClgradTypeError: something else is among them. ClgradRuntimeError: there are none.
     """
     if len(args) == 1 and isinstance(args[0], list | tuple):
         args = args[0]
     found = list(args)
     if not found:
-        raise ClgradValueError(f"{op}: {empty}")
+        raise ClgradRuntimeError(f"{op}: {op} expects a non-empty TensorList.")
     for item in found:
         if not isinstance(item, Tensor):
             raise ClgradTypeError(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from clgrad.calls import check_out, store_out
 
-Call = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def with_out(call: Call) -> Call:
+def with_out(call: F) -> F:
     """Return `call` with an argument `out`: a tensor, or a tuple of them as `call` returns."""
 
     @functools.wraps(call)
@@ -30,4 +30,4 @@ def with_out(call: Call) -> Call:
             store_out(name, outs[0], result)
         return out
 
-    return wrapped
+    return wrapped  # type: ignore[return-value]  # it takes one argument more

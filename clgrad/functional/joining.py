@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from clgrad import dispatch
+import numpy as np
+
+from clgrad import dispatch, writing
+from clgrad.creation import empty, tensor
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import result_type
 from clgrad.errors import ClgradTypeError, ClgradValueError, ShapeError
-from clgrad.layout import wrap_dim
+from clgrad.functional._arguments import reducing
+from clgrad.functional._given import tensors as as_list
+from clgrad.functional._out import with_out
+from clgrad.functional.picking import take
+from clgrad.functional.shaping import expand, reshape, unsqueeze
+from clgrad.layout import Layout, wrap_dim
+from clgrad.layout import broadcast_shapes as _common_shape
 from clgrad.ops.meta import fresh_meta
-from clgrad.ops.registry import REQUIRED, Op
-from clgrad.ops.signature import common_device
-from clgrad.tensor import Tensor
+from clgrad.ops.registry import OPS, REQUIRED, Op
+from clgrad.ops.signature import common_device, signature
+from clgrad.tensor import Size, Tensor
 
-__all__ = ["cat", "concat", "concatenate", "stack"]
+__all__ = [
+    "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes",
+    "broadcast_tensors", "cat", "column_stack", "combinations", "concat", "concatenate", "dstack",
+    "hstack", "row_stack", "stack", "vstack",
+]  # fmt: skip
 METHODS: tuple[str, ...] = ()
 
 
@@ -32,10 +46,16 @@ def _cat(*arguments: Any) -> Tensor:
     start = 0
     for part in parts:
         length = part._meta.shape[dim]
-        if part._meta.numel:
-            out.narrow(dim, start, length).copy_(part)
+        put(out, part, meta.layout.narrow(dim, start, length))
         start += length
     return out
+
+
+def put(out: Tensor, part: Tensor, layout: Layout) -> None:
+    """Write `part` at a layout of the storage of `out`, which is new."""
+    if part._meta.numel:
+        source = signature(OPS["copy"], (part._meta,), ())
+        writing.store(out, source, (part._storage.value,), (), layout)
 
 
 def _cat_back(ctx: Any, g: Any) -> tuple[Any, ...]:
@@ -57,20 +77,13 @@ def _cat_op(count: int, name: str) -> Op:
     )  # fmt: skip
 
 
-def _list(op: str, tensors: Any) -> list[Tensor]:
-    if isinstance(tensors, Tensor):
+def _list(op: str, given: Any) -> list[Tensor]:
+    if isinstance(given, Tensor):
         raise ClgradTypeError(f"{op}: got a tensor. Expected a sequence of tensors.")
-    found = list(tensors)
-    if not found:
-        raise ClgradValueError(f"{op}: expected a non-empty list of Tensors.")
-    for item in found:
-        if not isinstance(item, Tensor):
-            raise ClgradTypeError(
-                f"{op}: got {type(item).__name__} in the list. Expected tensors alone."
-            )
-    return found
+    return as_list(op, (list(given),))
 
 
+@reducing
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Return tensors one after the other along an existing dimension.
 
@@ -80,6 +93,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     Raises:
         ShapeError: another size differs.
     """
+    if isinstance(tensors, list | tuple) and not tensors:
+        raise ClgradValueError("cat: expected a non-empty list of Tensors.")
     found = _list("cat", tensors)
     kept = [t for t in found if t._meta.shape != (0,)] or found[:1]
     ndim = kept[0]._meta.ndim
@@ -113,6 +128,7 @@ def _stack_back(ctx: Any, g: Any) -> tuple[Any, ...]:
     return tuple([g.select(dim, k) if ctx.needs(n) else None for k, n in enumerate(ctx.inputs())])
 
 
+@reducing
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Return tensors of one shape one after the other along a new dimension.
 
@@ -130,3 +146,161 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             )
     made: Tensor = apply(_cat_op(len(found), "stack"), tuple(found), (d,))
     return made
+
+
+# ---- by other names of dims --------------------------------------------------------------------
+
+
+def _atleast(ndim: int, given: tuple[Any, ...]) -> Any:
+    several = len(given) != 1 or isinstance(given[0], list | tuple)
+    made = tuple([_raised(x, ndim) for x in as_list(f"atleast_{ndim}d", given)]) if given else ()
+    return made if several else made[0]
+
+
+def _raised(x: Tensor, ndim: int) -> Tensor:
+    have = x._meta.ndim
+    if have >= ndim:
+        return x
+    if have == 0:
+        return reshape(x, (1,) * ndim)
+    x = unsqueeze(x, 0) if have == 1 else x  # a vector becomes a row
+    return unsqueeze(x, -1) if x._meta.ndim < ndim else x
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Return each tensor as a view of one dim or more: itself, if it has one."""
+    return _atleast(1, tensors)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Return each tensor as a view of two dims or more; a vector becomes a row."""
+    return _atleast(2, tensors)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Return tensors as views of three dims or more: (n,) as (1, n, 1), (m, n) as (m, n, 1)."""
+    return _atleast(3, tensors)
+
+
+@with_out
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors side by side: along dimension 1, vectors along 0."""
+    found = [_raised(x, 1) for x in _list("hstack", tensors)]
+    return cat(found, 0 if found[0]._meta.ndim == 1 else 1)
+
+
+@with_out
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors on top of one another: along dimension 0, vectors as rows."""
+    return cat([_raised(x, 2) for x in _list("vstack", tensors)], 0)
+
+
+row_stack = vstack
+
+
+@with_out
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors behind one another: along dimension 2; see `atleast_3d`."""
+    return cat([_raised(x, 3) for x in _list("dstack", tensors)], 2)
+
+
+@with_out
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors side by side, vectors as columns."""
+    found = [
+        x if x._meta.ndim > 1 else reshape(x, (x._meta.numel, 1))
+        for x in _list("column_stack", tensors)
+    ]
+    return hstack(found)
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """Return the shape to which shapes broadcast.
+
+    Raises:
+        ShapeError: they do not.
+    """
+    given = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    return Size(_common_shape(*given, op="broadcast_shapes"))
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """Return views of tensors, all of the shape to which they broadcast."""
+    found = (
+        list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
+    )
+    shape = _common_shape(*[x._meta.shape for x in found], op="broadcast_tensors")
+    return tuple([x if x._meta.shape == shape else expand(x, shape) for x in found])
+
+
+def _block_diag(*parts: Any) -> Tensor:
+    dtype = result_type([(p._meta.dtype, "dim" if p._meta.ndim else "zero") for p in parts])
+    shapes = [p._meta.shape for p in parts]
+    size = (sum(s[0] for s in shapes), sum(s[1] for s in shapes))
+    device = common_device(_block_op(len(parts)), [p._meta for p in parts], None)
+    out: Tensor = apply(OPS["full"], (0,), (size, dtype), device)
+    row = column = 0
+    for part, (rows, columns) in zip(parts, shapes, strict=True):
+        put(out, part, out._meta.layout.narrow(0, row, rows).narrow(1, column, columns))
+        row, column = row + rows, column + columns
+    return out
+
+
+def _block_diag_back(ctx: Any, g: Any) -> tuple[Any, ...]:
+    row = column = 0
+    grads = []
+    for name in ctx.inputs():
+        rows, columns = ctx.shape(name)
+        part = g.narrow(0, row, rows).narrow(1, column, columns) if ctx.needs(name) else None
+        grads.append(part)
+        row, column = row + rows, column + columns
+    return tuple(grads)
+
+
+@lru_cache(maxsize=256)
+def _block_op(count: int) -> Op:
+    return Op(
+        name="block_diag", kind="composite", inputs=tuple(f"x{k}" for k in range(count)),
+        forward=_block_diag, backward=_block_diag_back, node_name="BlockDiagBackward0",
+    )  # fmt: skip
+
+
+def block_diag(*tensors: Tensor) -> Tensor:
+    """Return a matrix with the given ones along its diagonal and zeros elsewhere.
+
+    Args:
+        tensors: matrices, vectors (as rows) or tensors without dims.
+
+    Raises:
+        ShapeError: one has more than two dims.
+    """
+    for k, x in enumerate(tensors):
+        if x._meta.ndim > 2:
+            raise ShapeError(
+                "block_diag: Input tensors must have 2 or fewer dimensions. Input "
+                f"{k} has {x._meta.ndim} dimensions."
+            )
+    if not tensors:
+        return empty(1, 0)
+    parts = tuple([_raised(x, 2) for x in tensors])
+    made: Tensor = apply(_block_op(len(parts)), parts)
+    return made
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """Return the combinations of `r` elements of a vector, one in a row, in order.
+
+    Raises:
+        ShapeError: `input` is no vector, or `r` is negative.
+    """
+    if input._meta.ndim != 1 or r < 0:
+        raise ShapeError(
+            f"combinations: Expect a 1D vector and a non-negative number, got shape "
+            f"{list(input._meta.shape)} and r={r}."
+        )
+    if r == 0:
+        return empty(0, dtype=input.dtype, device=input.device)
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = list(choose(range(input._meta.numel), r))
+    at = tensor(np.asarray(rows, np.int64).reshape(len(rows), r), device=input.device)
+    return take(input, at)

@@ -33,3 +33,38 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     product = matmul(input, weight.t() if len(want) == 2 else weight)
     return product if bias is None else product + bias
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `input1 @ weight[k] @ input2` for each k, plus a bias.
+
+    Args:
+        input1: shape (*, n). input2: shape (*, m).
+        weight: shape (out, n, m). bias: shape (out,).
+
+    Returns:
+        Shape (*, out).
+
+    Raises:
+        ShapeError: sizes that do not fit.
+    """
+    a, b, w = input1._meta.shape, input2._meta.shape, weight._meta.shape
+    if len(w) != 3:
+        raise ShapeError(f"bilinear: weight has shape {list(w)}. Expected (out, in1, in2).")
+    if a[:-1] != b[:-1]:
+        raise ShapeError(
+            f"bilinear: input batch dimensions do not match, got {list(a)} and {list(b)}."
+        )
+    for name, have, want in (("input1", a[-1], w[1]), ("input2", b[-1], w[2])):
+        if have != want:
+            raise ShapeError(
+                f"bilinear: {name} size does not match weight size: got {have} but expected {want}."
+            )
+    if bias is not None and bias._meta.shape != (w[0],):
+        raise ShapeError(
+            f"bilinear: bias size does not match weight size: got {list(bias._meta.shape)} but "
+            f"expected [{w[0]}]."
+        )
+    left = matmul(input1, weight.permute(1, 0, 2).reshape(w[1], w[0] * w[2]))
+    made: Tensor = (left.reshape(*a[:-1], w[0], w[2]) * input2.unsqueeze(-2)).sum(dim=-1)
+    return made if bias is None else made + bias

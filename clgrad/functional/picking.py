@@ -130,7 +130,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         )
     d = wrap_dim(dim, len(have), "take_along_dim")
     if not have:
-        return gather(input, 0, indices)  # type: ignore[no-any-return]  # a Tensor
+        return gather(input, 0, indices)
     wide = broadcast_shapes((*have[:d], 1, *have[d + 1 :]), (*shape[:d], 1, *shape[d + 1 :]))
     x = expand(input, (*wide[:d], have[d], *wide[d + 1 :]))
     column = expand(indices, (*wide[:d], shape[d], *wide[d + 1 :]))

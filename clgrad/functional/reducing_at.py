@@ -11,7 +11,7 @@ from clgrad.dtypes import float32, int64
 from clgrad.functional._at import write_at
 from clgrad.ops.indexing import Picking
 from clgrad.ops.registry import OPS, REQUIRED, Op, camel, composite, pointwise
-from clgrad.ops.signature import extreme, signature
+from clgrad.ops.signature import extreme
 from clgrad.tensor import Tensor
 
 COMBINE = {"sum": "add", "mean": "add", "prod": "mul", "amax": "max", "amin": "min"}
@@ -37,8 +37,7 @@ def _into(
     if how == "mean":
         count = _count(target, index, picking, own)
         mean = target / count if dtype.kind == "f" else apply(_FLOOR, (target, count))
-        copy = signature(OPS["copy"], (mean._meta,), ())
-        writing.store(target, copy, (mean._storage.value,), ())
+        writing.store_tensor(target, mean)
 
 
 def _count(target: Tensor, index: Tensor, picking: Picking, own: bool) -> Any:

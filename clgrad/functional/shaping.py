@@ -11,6 +11,7 @@ from typing import Any
 
 from clgrad.dispatch import apply, apply_view, attach
 from clgrad.errors import ShapeError
+from clgrad.functional._given import integer, integers
 from clgrad.graph.storage import Storage
 from clgrad.layout import infer_size, wrap_dim
 from clgrad.ops import view as _views
@@ -23,19 +24,39 @@ from clgrad.tape.record import Plan
 from clgrad.tensor import Tensor, wrap
 
 __all__ = [
-    "as_strided", "broadcast_to", "clone", "diagonal", "flatten", "moveaxis", "movedim", "narrow",
-    "permute", "reshape", "select", "squeeze", "swapaxes", "swapdims", "t", "transpose",
-    "unflatten", "unsqueeze",
+    "adjoint",
+    "as_strided",
+    "broadcast_to",
+    "clone",
+    "diagonal",
+    "flatten",
+    "moveaxis",
+    "movedim",
+    "narrow",
+    "permute",
+    "ravel",
+    "reshape",
+    "select",
+    "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "transpose",
+    "unflatten",
+    "unsqueeze",
 ]  # fmt: skip
 METHODS = (
     *__all__, "alias", "contiguous", "expand", "expand_as", "reshape_as", "unfold", "view_as",
 )  # fmt: skip
 
 
-def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(args) == 1 and not isinstance(args[0], int):
-        args = tuple(args[0])
-    return tuple([int(n) for n in args])
+def _sizes(op: str, args: Any, named: Any = None) -> tuple[int, ...]:
+    """Return sizes or dims that were given one by one, as one sequence, or by name."""
+    if named is not None or not args:
+        return integers(op, args, named)
+    if len(args) == 1 and isinstance(args[0], Sequence):
+        args = args[0]
+    return tuple([n if type(n) is int else integer(op, n) for n in args])
 
 
 def _view(op: Op, x: Tensor, *static: Any) -> Tensor:
@@ -64,17 +85,17 @@ _clone_op = _composite(
 )  # fmt: skip
 
 
-def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """Return the same values in a storage of their own (the memory is shared until written)."""
-    made: Tensor = apply(_clone_op, (x,))
+    made: Tensor = apply(_clone_op, (input,))
     return made
 
 
-def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
-    """Return `x` itself if it is contiguous, else a copy that is."""
-    if x._meta.layout.is_contiguous:
-        return x
-    made: Tensor = apply(OPS["copy"], (x,))
+def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
+    """Return `input` itself if it is contiguous, else a copy that is."""
+    if input._meta.layout.is_contiguous:
+        return input
+    made: Tensor = apply(OPS["copy"], (input,))
     return made
 
 
@@ -84,15 +105,15 @@ _unsafe_view = Op(
 )  # fmt: skip
 
 
-def reshape(x: Tensor, *shape: Any) -> Tensor:
+def reshape(input: Tensor, *args: Any, shape: Any = None) -> Tensor:
     """Return the same elements in the same order as another shape: a view if that is possible."""
-    size = infer_size(_sizes(shape), x._meta.numel, "reshape")
-    if size == x._meta.shape and not (mode.grad and requires_grad_of(x)):
-        return _view(_views.view_, x, size)
-    made = apply_view(_views.view_, x, (size,))
+    size = infer_size(_sizes("reshape", args, shape), input._meta.numel, "reshape")
+    if size == input._meta.shape and not (mode.grad and requires_grad_of(input)):
+        return _view(_views.view_, input, size)
+    made = apply_view(_views.view_, input, (size,))
     if made is not None:
         return made
-    return unsafe_view(contiguous(x), size)
+    return unsafe_view(contiguous(input), size)
 
 
 def unsafe_view(x: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -113,88 +134,100 @@ def _unsafe_plan(source: Meta, made: Meta) -> Plan:
     return Plan(_unsafe_view, (source,), (made.shape,), None, (made,))
 
 
-def view(x: Tensor, *shape: Any) -> Tensor:
+def view(input: Tensor, *args: Any, size: Any = None) -> Tensor:
     """Return the same memory as another shape.
 
     Raises:
         ShapeError: the strides do not allow it.
     """
-    size = _sizes(shape)
-    made = apply_view(_views.view_, x, (size,))
+    size = _sizes("view", args, size)
+    made = apply_view(_views.view_, input, (size,))
     if made is None:
         raise ShapeError(
             "view: view size is not compatible with input tensor's size and stride (at least one "
-            f"dimension spans across two contiguous subspaces): shape {list(x._meta.shape)}, "
-            f"strides {list(x._meta.layout.strides)}, wanted {list(size)}. "
+            f"dimension spans across two contiguous subspaces): shape {list(input._meta.shape)}, "
+            f"strides {list(input._meta.layout.strides)}, wanted {list(size)}. "
             "Hint: use reshape(), which copies where it must."
         )
     return made
 
 
-def view_as(x: Tensor, other: Tensor) -> Tensor:
-    """Return `x` viewed with the shape of `other`."""
-    return view(x, other._meta.shape)
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """Return `input` viewed with the shape of `other`."""
+    return view(input, other._meta.shape)
 
 
-def reshape_as(x: Tensor, other: Tensor) -> Tensor:
-    """Return `x` reshaped to the shape of `other`."""
-    return reshape(x, other._meta.shape)
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """Return `input` reshaped to the shape of `other`."""
+    return reshape(input, other._meta.shape)
 
 
-def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Return `x` with dimensions `start_dim` to `end_dim` as one."""
-    shape = x._meta.shape
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Return `input` with dimensions `start_dim` to `end_dim` as one."""
+    shape = input._meta.shape
     first = wrap_dim(start_dim, max(len(shape), 1), "flatten")
     last = wrap_dim(end_dim, max(len(shape), 1), "flatten")
     if not shape:
-        return reshape(x, 1)
+        return reshape(input, 1)
     if first > last:
         raise ShapeError("flatten: start_dim cannot come after end_dim.")
     if first == last:
-        return x
+        return input
     count = 1
     for n in shape[first : last + 1]:
         count *= n
-    return reshape(x, (*shape[:first], count, *shape[last + 1 :]))
+    return reshape(input, (*shape[:first], count, *shape[last + 1 :]))
 
 
-def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Return `x` with dimension `dim` read as several."""
-    shape = x._meta.shape
+def ravel(input: Tensor) -> Tensor:
+    """Return `input` as a vector: a view if that is possible."""
+    return view(contiguous(input), -1)
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Return `input` with dimension `dim` read as several; one size may be -1."""
+    shape = input._meta.shape
+    if not len(sizes):
+        raise ShapeError("unflatten: sizes must be non-empty.")
     d = wrap_dim(dim, len(shape), "unflatten")
     inner = infer_size(tuple(sizes), shape[d], "unflatten")
-    return view(x, (*shape[:d], *inner, *shape[d + 1 :]))
+    return view(input, (*shape[:d], *inner, *shape[d + 1 :]))
 
 
 # ---- views -------------------------------------------------------------------------------------
 
 
-def permute(x: Tensor, *dims: Any) -> Tensor:
-    """Return `x` with its dimensions in the given order."""
-    return _view(_views.permute, x, _sizes(dims))
+def permute(input: Tensor, *args: Any, dims: Any = None) -> Tensor:
+    """Return `input` with its dimensions in the given order."""
+    return _view(_views.permute, input, _sizes("permute", args, dims))
 
 
-def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Return `x` with two dimensions swapped."""
-    return _view(_views.transpose, x, dim0, dim1)
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Return `input` with two dimensions swapped."""
+    return _view(_views.transpose, input, dim0, dim1)
 
 
-swapaxes = swapdims = transpose
+swapdims = transpose
 
 
-def t(x: Tensor) -> Tensor:
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Return `input` with two dimensions swapped."""
+    return _view(_views.transpose, input, axis0, axis1)
+
+
+def t(input: Tensor) -> Tensor:
     """Return the transpose of a matrix; a vector stays as it is."""
-    if x._meta.ndim > 2:
+    if input._meta.ndim > 2:
         raise ShapeError(
-            f"t: t() expects a tensor with <= 2 dimensions, but self is {x._meta.ndim}D. "
+            f"t: t() expects a tensor with <= 2 dimensions, but self is {input._meta.ndim}D. "
             "Hint: use transpose(dim0, dim1) or .mT."
         )
-    return _view(_views.t, x)
+    return _view(_views.t, input)
 
 
-def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
-    """Return `x` with dimensions moved to other places; the others keep their order."""
-    ndim = x._meta.ndim
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Return `input` with dimensions moved to other places; the others keep their order."""
+    ndim = input._meta.ndim
     src = [wrap_dim(d, ndim, "movedim") for d in ((source,) if isinstance(source, int) else source)]
     dst = [
         wrap_dim(d, ndim, "movedim")
@@ -205,81 +238,90 @@ def movedim(x: Tensor, source: Any, destination: Any) -> Tensor:
                          "as many of each, none twice.")  # fmt: skip
     rest = iter([d for d in range(ndim) if d not in src])
     place = dict(zip(dst, src, strict=True))
-    return permute(x, [place[d] if d in place else next(rest) for d in range(ndim)])
+    return permute(input, [place[d] if d in place else next(rest) for d in range(ndim)])
 
 
 moveaxis = movedim
 
 
-def expand(x: Tensor, *size: Any) -> Tensor:
-    """Return `x` with dimensions of size 1 repeated, without a copy; -1 keeps a size."""
-    return _view(_views.expand, x, _sizes(size))
+def expand(input: Tensor, *args: Any, size: Any = None, implicit: bool = False) -> Tensor:
+    """Return `input` with dimensions of size 1 repeated, without a copy; -1 keeps a size."""
+    return _view(_views.expand, input, _sizes("expand", args, size))
 
 
-def expand_as(x: Tensor, other: Tensor) -> Tensor:
-    """Return `x` expanded to the shape of `other`."""
-    return expand(x, other._meta.shape)
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """Return `input` expanded to the shape of `other`."""
+    return expand(input, other._meta.shape)
 
 
-broadcast_to = expand
+def broadcast_to(input: Tensor, size: Any, *more: Any) -> Tensor:
+    """Return `input` expanded to a shape."""
+    return _view(_views.expand, input, _sizes("broadcast_to", (size, *more)))
 
 
-def squeeze(x: Tensor, dim: Any = None) -> Tensor:
-    """Return `x` without dimensions of size 1 (among `dim`, if given)."""
+def adjoint(input: Tensor) -> Tensor:
+    """Return `input` with its last two dimensions swapped: no dtype here is complex."""
+    return _view(_views.transpose, input, -2, -1)
+
+
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Return `input` without dimensions of size 1 (among `dim`, if given)."""
     if dim is None:
-        return _view(_views.squeeze, x)
-    return _view(_views.squeeze_dim, x, dim if isinstance(dim, int) else tuple(dim))
+        return _view(_views.squeeze, input)
+    if isinstance(dim, list | tuple):
+        return _view(_views.squeeze_dims, input, _sizes("squeeze", (dim,)))
+    return _view(_views.squeeze_dim, input, integer("squeeze", dim))
 
 
-def unsqueeze(x: Tensor, dim: int) -> Tensor:
-    """Return `x` with a dimension of size 1 before `dim`."""
-    return _view(_views.unsqueeze, x, dim)
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """Return `input` with a dimension of size 1 before `dim`."""
+    return _view(_views.unsqueeze, input, dim)
 
 
-def select(x: Tensor, dim: int, index: int) -> Tensor:
+def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Return entry `index` along `dim`."""
-    return _view(_views.select, x, dim, int(index))
+    return _view(_views.select, input, dim, integer("select", index))
 
 
-def narrow(x: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return `length` entries from `start` along `dim`."""
-    return _view(_views.narrow, x, dim, int(start), length)
+    return _view(_views.narrow, input, dim, integer("narrow", start), integer("narrow", length))
 
 
 def slice_(
-    x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """Return entries `start` to `end` along `dim`, every `step`."""
-    return _view(_views.slice_, x, dim, start, end, step)
+    return _view(_views.slice_, input, dim, start, end, step)
 
 
-def diagonal(x: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return a diagonal of two dimensions, as the last one."""
-    return _view(_views.diagonal, x, offset, dim1, dim2)
+    return _view(_views.diagonal, input, offset, dim1, dim2)
 
 
 def as_strided(
-    x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+    input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
 ) -> Tensor:
-    """Return any layout over the storage of `x`.
+    """Return any layout over the storage of `input`.
 
     Raises:
         ShapeError: it would leave the storage.
     """
-    layout = x._meta.layout.as_strided(tuple(size), tuple(stride), storage_offset)
-    if layout.numel and layout.span[1] > x._storage.numel:
+    layout = input._meta.layout.as_strided(tuple(size), tuple(stride), storage_offset)
+    if layout.numel and layout.span[1] > input._storage.numel:
         raise ShapeError(
             f"as_strided: setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
-            f"{layout.offset} are out of bounds for storage of {x._storage.numel} elements."
+            f"{layout.offset} are out of bounds for storage of {input._storage.numel} elements."
         )
-    return _view(_views.as_strided, x, tuple(size), tuple(stride), storage_offset)
+    return _view(_views.as_strided, input, tuple(size), tuple(stride), storage_offset)
 
 
-def unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Return windows of `size` every `step` along a dimension; the window is the last one."""
-    return _view(_views.unfold, x, dimension, size, step)
+    return _view(_views.unfold, input, dimension, size, step)
 
 
-def alias(x: Tensor) -> Tensor:
+def alias(input: Tensor) -> Tensor:
     """Return another tensor with the same elements."""
-    return _view(_views.alias, x)
+    return _view(_views.alias, input)

@@ -21,8 +21,9 @@ from clgrad.functional.distances import (
     pairwise_distance,
 )
 from clgrad.functional.dropout import *  # noqa: F403  # as above
-from clgrad.functional.linear import linear
+from clgrad.functional.linear import bilinear, linear
 from clgrad.functional.normalization import group_norm, layer_norm, rms_norm
+from clgrad.functional.padding import pad
 from clgrad.host import array_of
 from clgrad.nn import image_functions
 from clgrad.nn.class_losses import (
@@ -95,6 +96,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
 __all__ = [
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cdist",
@@ -119,6 +121,7 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "pairwise_distance",
     "poisson_nll_loss",
     "rms_norm",

@@ -61,7 +61,7 @@ def _transposed(x: Any) -> Any:
     return x.transpose(-2, -1)
 
 
-def _gradients(ctx: Any, g: Any, product: str) -> tuple[Any, Any]:
+def gradients(ctx: Any, g: Any, product: str) -> tuple[Any, Any]:
     """Return g bᵀ and aᵀ g, each laid out in memory as its operand is.
 
     The weight of a linear layer is multiplied as the transpose of what is stored; its gradient
@@ -90,10 +90,10 @@ def _by_columns(layout: Layout) -> bool:
 _SAVES = {"a": ("b",), "b": ("a",)}  # with frozen weights, their input is not kept
 
 mm = primitive(
-    "mm", "a, b", _shape, backward=lambda ctx, g: _gradients(ctx, g, "mm"), saves=_SAVES,
+    "mm", "a, b", _shape, backward=lambda ctx, g: gradients(ctx, g, "mm"), saves=_SAVES,
     doc="Product of two matrices.",
 )  # fmt: skip
 bmm = primitive(
-    "bmm", "a, b", _shape, backward=lambda ctx, g: _gradients(ctx, g, "bmm"), saves=_SAVES,
+    "bmm", "a, b", _shape, backward=lambda ctx, g: gradients(ctx, g, "matmul"), saves=_SAVES,
     doc="Products of two batches of matrices; batch dims broadcast.",
 )  # fmt: skip

@@ -62,6 +62,10 @@ squeeze_dim = view(
     "squeeze_dim", Layout.squeeze, _reshaped, params=(("dim", REQUIRED),),
     node_name="SqueezeBackward1", doc="Without the given dimensions, where their size is 1.",
 )  # fmt: skip
+squeeze_dims = view(
+    "squeeze_dims", Layout.squeeze, _reshaped, params=(("dim", REQUIRED),),
+    node_name="SqueezeBackward2", doc="Without the given dimensions, where their size is 1.",
+)  # fmt: skip
 unsqueeze = view(
     "unsqueeze", Layout.unsqueeze, _reshaped, params=(("dim", REQUIRED),),
     doc="With a new dimension of size 1.",
@@ -172,14 +176,16 @@ def embed_many_op(count: int) -> Op:
     )
 
 
-def _scatter(base: Any, part: Any, layout: Layout) -> Any:
+def put_part(base: Any, part: Any, layout: Layout) -> Any:
+    """Return a copy of `base` with a tensor or a number written at a layout for contiguous ones."""
     out = base.contiguous().clone()
     target = _through(out, layout)
     target.fill_(part) if isinstance(part, int | float) else target.copy_(part)
     return out
 
 
-def _scatter_back(ctx: Any, g: Any) -> tuple[Any, Any]:
+def put_part_back(ctx: Any, g: Any) -> tuple[Any, Any]:
+    """Return the gradients of both operands of `put_part`."""
     layout = ctx.param("layout")
     whole = Layout.contiguous(tuple(g.shape))
     rest = g._scatter(None, layout, whole) if ctx.needs("base") else None
@@ -187,7 +193,7 @@ def _scatter_back(ctx: Any, g: Any) -> tuple[Any, Any]:
 
 
 scatter_op = composite(
-    "_scatter", "base, part", _scatter, backward=_scatter_back, params=(("layout", REQUIRED),),
+    "_scatter", "base, part", put_part, backward=put_part_back, params=(("layout", REQUIRED),),
     node_name="LayoutScatterBackward0", doc="A copy of `base` with `part` written at `layout`.",
 )  # fmt: skip
 

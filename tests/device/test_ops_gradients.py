@@ -89,6 +89,7 @@ def _views() -> dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]]:
         "slice": ((4, 2), lambda x: x[1::2]),
         "squeeze": ((1, 3, 1), lambda x: x.squeeze()),
         "squeeze_dim": ((1, 3, 1), lambda x: x.squeeze(0)),
+        "squeeze_dims": ((1, 3, 1), lambda x: x.squeeze((0, 2))),
         "t": ((2, 3), lambda x: x.t()),
         "transpose": ((2, 3), lambda x: x.transpose(0, -1)),
         "unfold": ((5,), lambda x: x.unfold(0, 3, 1)),

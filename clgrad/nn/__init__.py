@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from clgrad.nn import functional, init, modules, parameter, utils
 from clgrad.nn.modules import *  # noqa: F403  # the list of layers is in one place
-from clgrad.nn.parameter import Buffer, Parameter
+from clgrad.nn.parameter import (
+    Buffer,
+    Parameter,
+    UninitializedBuffer,
+    UninitializedParameter,
+)
 
-__all__ = ["Buffer", "Parameter", "functional", "init", "modules", "parameter", "utils"]
+__all__ = [
+    "Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "functional", "init",
+    "modules", "parameter", "utils",
+]  # fmt: skip
 __all__ += modules.__all__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clgrad.creation import empty
-from clgrad.errors import ClgradTypeError
+from clgrad.errors import ClgradRuntimeError, ClgradTypeError
 from clgrad.serialization import objects as _objects
 from clgrad.tensor import Tensor
 
@@ -67,3 +67,74 @@ class Buffer(Tensor):
 
 
 _objects.classes["Parameter"] = Parameter  # what is saved as one is loaded as one
+
+
+class _Uninitialized(Tensor):
+    """What has a dtype and a device, and no shape yet."""
+
+    __slots__ = ()
+
+    cls_to_become: type[Tensor]
+
+    @property
+    def shape(self) -> Any:
+        """Raise `ClgradRuntimeError`: there is none."""
+        raise ClgradRuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually "
+            "happens in `load_state_dict` when trying to load an uninitialized parameter into an "
+            "initialized one. Hint: call the module once on an input."
+        )
+
+    def materialize(self, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Take a shape, and become an ordinary parameter or buffer with arbitrary values.
+
+        Args:
+            shape: of the tensor from now on.
+            device, dtype: those it has if None.
+        """
+        self.data = empty(
+            shape,
+            device=self.device if device is None else device,
+            dtype=self.dtype if dtype is None else dtype,
+        )
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]  # of the same layout
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class UninitializedParameter(_Uninitialized, Parameter):
+    """A parameter whose shape is found at the first call of its module.
+
+    Args:
+        requires_grad: whether `backward` fills its `.grad`.
+        device, dtype: of the parameter.
+    """
+
+    __slots__ = ()
+
+    cls_to_become = Parameter
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> Any:
+        return Tensor._make_subclass(cls, empty(0, device=device, dtype=dtype), requires_grad)
+
+
+class UninitializedBuffer(_Uninitialized):
+    """A buffer whose shape is found at the first call of its module.
+
+    Args:
+        requires_grad: usually not.
+        device, dtype: of the buffer.
+    """
+
+    __slots__ = ()
+
+    cls_to_become = Tensor
+
+    def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: Any = None) -> Any:
+        return Tensor._make_subclass(cls, empty(0, device=device, dtype=dtype), requires_grad)
+
+
+def is_lazy(value: Any) -> bool:
+    """Whether a parameter or buffer has no shape yet."""
+    return isinstance(value, _Uninitialized)

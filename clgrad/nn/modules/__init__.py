@@ -65,6 +65,21 @@ from clgrad.nn.modules.dropout import (
 from clgrad.nn.modules.flatten import Flatten, Unflatten
 from clgrad.nn.modules.fold import Fold, Unfold
 from clgrad.nn.modules.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from clgrad.nn.modules.lazy import (
+    LazyBatchNorm1d,
+    LazyBatchNorm2d,
+    LazyBatchNorm3d,
+    LazyConv1d,
+    LazyConv2d,
+    LazyConv3d,
+    LazyConvTranspose1d,
+    LazyConvTranspose2d,
+    LazyConvTranspose3d,
+    LazyInstanceNorm1d,
+    LazyInstanceNorm2d,
+    LazyInstanceNorm3d,
+    LazyLinear,
+)
 from clgrad.nn.modules.linear import Identity, Linear
 from clgrad.nn.modules.loss import (
     BCELoss,
@@ -151,14 +166,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
-
     "ChannelShuffle",
-
-
-
-
-
-
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -172,7 +180,6 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
-
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
@@ -196,6 +203,19 @@ __all__ = [
     "LPPool3d",
     "LSTMCell",
     "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -206,9 +226,6 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
-
-
-
     "Mish",
     "Module",
     "ModuleDict",
@@ -232,12 +249,6 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
-
-
-
-
-
-
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -264,7 +275,4 @@ __all__ = [
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",
-
-
-
 ]  # fmt: skip

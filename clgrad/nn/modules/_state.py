@@ -16,7 +16,7 @@ import numpy as np
 
 from clgrad.creation import tensor
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, StateDictError
-from clgrad.nn.parameter import Parameter
+from clgrad.nn.parameter import Parameter, is_lazy
 from clgrad.tape.grad_mode import no_grad
 from clgrad.tape.hooks import RemovableHandle, Table
 from clgrad.tensor import Tensor
@@ -128,7 +128,8 @@ class Saving:
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Enter what this module itself holds, without its submodules."""
         for name, value in self._saved():
-            destination[prefix + name] = value if keep_vars else value.detach()
+            kept = keep_vars or is_lazy(value)
+            destination[prefix + name] = value if kept else value.detach()
         if getattr(type(self), "get_extra_state", None) is not Saving.get_extra_state:
             destination[prefix + _EXTRA] = self.get_extra_state()
 
@@ -247,6 +248,8 @@ class Saving:
                 f'While copying the parameter named "{key}", expected a tensor or a NumPy array '
                 f"from checkpoint but received {type(value).__name__}."
             )
+        if is_lazy(mine) and is_lazy(value):
+            return None
         if not mine.ndim and tuple(value.shape) == (1,):
             value = value[0]  # scalars of old checkpoints
         if value.shape != mine.shape:

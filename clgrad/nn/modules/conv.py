@@ -52,9 +52,7 @@ class _ConvNd(Module):
         self.padding_mode = padding_mode
         self._check()
         self._reversed_padding_repeated_twice = self._both_sides()
-        first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        shape = (first, second // groups, *self.kernel_size)
-        self.weight = Parameter(empty(shape, device=device, dtype=dtype))
+        self.weight = Parameter(empty(self._weight_shape(), device=device, dtype=dtype))
         if bias:
             self.bias = Parameter(empty(out_channels, device=device, dtype=dtype))
         else:
@@ -87,6 +85,12 @@ class _ConvNd(Module):
                 f"{name}: padding_mode must be one of {', '.join(_MODES)}, but got "
                 f"padding_mode='{self.padding_mode}'"
             )
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        first, second = self.out_channels, self.in_channels
+        if self.transposed:
+            first, second = second, first
+        return (first, second // self.groups, *self.kernel_size)
 
     def _both_sides(self) -> tuple[int, ...]:
         """Return the paddings before and after each dim, the last dim first."""

@@ -137,7 +137,7 @@ def _install() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     if name in (
-        "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "models",
+        "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "func", "models",
     ):  # fmt: skip
         import importlib
 

@@ -1,6 +1,6 @@
 """Differentiation: `backward`, `grad`, custom functions, and checks of gradients."""
 
-from clgrad.autograd import functional, graph
+from clgrad.autograd import forward_ad, functional, graph
 from clgrad.autograd.backward import backward, grad
 from clgrad.autograd.function import Function, once_differentiable
 from clgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -25,6 +25,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "functional",
     "grad",
     "gradcheck",

@@ -1,0 +1,346 @@
+"""`grad`, `vjp`, `jvp`, Jacobians and Hessians of functions.
+
+All are made of the backward pass. What a transform differentiates by is a tensor of its own: a view
+of the argument where that has a history (so that transforms nest), else a leaf. Results that depend
+on such leaves alone come back without history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clgrad.autograd.backward import grad as gradients_of
+from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
+from clgrad.func.tree import flatten, same_structure, tensors
+from clgrad.tape import grad_mode
+from clgrad.tape.inplace import edge_of, requires_grad_of
+from clgrad.tensor import Tensor
+
+Argnums = int | tuple[int, ...]
+
+
+class _Level:
+    """The tensors by which one transform differentiates."""
+
+    def __init__(self) -> None:
+        self.own: set[Any] = set()
+
+    def enter(self, x: Tensor, what: str) -> Tensor:
+        """Return what stands for `x` inside."""
+        if not x.dtype.is_floating_point:
+            raise AutogradError(
+                f"{what}: got a tensor of dtype {x.dtype.name}. Expected a floating-point dtype to "
+                "differentiate by. Hint: leave it out of argnums, or cast it."
+            )
+        if requires_grad_of(x):
+            inside: Tensor = x.view_as(x)
+            return inside
+        leaf = x.detach().requires_grad_()
+        edge = edge_of(leaf)
+        assert edge is not None
+        self.own.add(edge[0])
+        return leaf
+
+    def leave(self, tree: Any) -> Any:
+        """Return results without the history that nobody outside can use."""
+        leaves, rebuild = flatten(tree)
+        return rebuild([self._left(x) if isinstance(x, Tensor) else x for x in leaves])
+
+    def _left(self, x: Tensor) -> Tensor:
+        if not requires_grad_of(x):
+            return x
+        edge = edge_of(x)
+        stack = [] if edge is None else [edge[0]]
+        seen = set(stack)
+        while stack:
+            node = stack.pop()
+            if node.variable is not None and node not in self.own:
+                return x
+            for after in node.edges:
+                if after is not None and after[0] not in seen:
+                    seen.add(after[0])
+                    stack.append(after[0])
+        return x.detach()
+
+
+def _pull(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return vectors times Jacobian, differentiable; zeros where nothing depends."""
+    pairs = [(o, v) for o, v in zip(outputs, vectors, strict=True) if requires_grad_of(o)]
+    found: Sequence[Tensor | None] = [None] * len(inputs)
+    if pairs:
+        found = gradients_of(
+            [o for o, _ in pairs], inputs, [v for _, v in pairs], retain_graph=True,
+            create_graph=True, allow_unused=True,
+        )  # fmt: skip
+    return [x._zeros(x.shape) if g is None else g for g, x in zip(found, inputs, strict=True)]
+
+
+def _push(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return Jacobian times vectors: the pull-back is linear, its own pull-back is the push."""
+    duals = [o._zeros(o.shape).requires_grad_() for o in outputs]
+    return _pull(_pull(outputs, inputs, duals), duals, vectors)
+
+
+def _chosen(args: tuple[Any, ...], argnums: Argnums, what: str) -> tuple[int, ...]:
+    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for k in wanted:
+        if not -len(args) <= k < len(args):
+            raise AutogradError(
+                f"{what}: Got argnum={k}, but only {len(args)} positional inputs. Expected "
+                "positions of the arguments."
+            )
+    return tuple([k % len(args) for k in wanted])
+
+
+class _Call:
+    """A call of a function whose chosen arguments are entered at a level."""
+
+    def __init__(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+        argnums: Argnums, has_aux: bool, what: str,
+    ) -> None:  # fmt: skip
+        self.level = _Level()
+        self.single = isinstance(argnums, int)
+        chosen = _chosen(args, argnums, what)
+        given = list(args)
+        self.inputs: list[Tensor] = []
+        self.parts = []
+        for k in chosen:
+            leaves, rebuild = tensors(args[k], what)
+            entered = [self.level.enter(x, what) for x in leaves]
+            given[k] = rebuild(entered)
+            self.inputs += entered
+            self.parts.append((len(leaves), rebuild))
+        made = func(*given, **kwargs)
+        self.aux: Any = None
+        if has_aux:
+            if not isinstance(made, tuple) or len(made) != 2:
+                raise ClgradTypeError(
+                    f"{what}: with has_aux=True the function returned {type(made).__name__}. "
+                    "Expected a tuple (output, aux)."
+                )
+            made, self.aux = made
+        self.output = made
+
+    def nested(self, leaves: Sequence[Any]) -> Any:
+        """Return values for all inputs in the structure of the chosen arguments."""
+        trees, start = [], 0
+        for count, rebuild in self.parts:
+            trees.append(rebuild(leaves[start : start + count]))
+            start += count
+        return trees[0] if self.single else tuple(trees)
+
+
+def grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Any:
+    """Return a function that computes the gradient of `func`, which returns a 0-d tensor.
+
+    Args:
+        argnums: by which argument, or arguments, to differentiate.
+        has_aux: `func` returns (output, aux), and the result is (gradient, aux).
+    """
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        found, value = grad_and_value(func, argnums, has_aux)(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
+
+    return gradient
+
+
+def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Any:
+    """Return a function that computes (gradient, value), or (gradient, (value, aux))."""
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        with grad_mode.enable_grad():
+            call = _Call(func, args, kwargs, argnums, has_aux, "grad")
+            value = call.output
+            if not isinstance(value, Tensor):
+                raise AutogradError(
+                    "grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got "
+                    f"{type(value)}."
+                )
+            if value.ndim:
+                raise AutogradError(
+                    "grad_and_value(f)(*args): Expected f(*args) to return a scalar Tensor, got "
+                    f"tensor with {value.ndim} dims. Hint: reduce it, or use vjp or jacrev."
+                )
+            found = call.nested(_pull([value], call.inputs, [value._ones(())]))
+        leave = call.level.leave
+        value = leave(value)
+        return leave(found), ((value, leave(call.aux)) if has_aux else value)
+
+    return gradient
+
+
+def value_and_grad(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Any:
+    """Return a function that computes (value, gradient), or ((value, aux), gradient)."""
+
+    def swapped(*args: Any, **kwargs: Any) -> Any:
+        found, value = grad_and_value(func, argnums, has_aux)(*args, **kwargs)
+        return value, found
+
+    return swapped
+
+
+def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Return the output of `func`, and a function from cotangents to a tuple of gradients.
+
+    The function takes cotangents in the structure of the output; with `has_aux` a third result is
+    what `func` returned beside its output.
+    """
+    with grad_mode.enable_grad():
+        call = _Call(func, primals, {}, tuple(range(len(primals))), has_aux, "vjp")
+        outputs, _ = tensors(call.output, "vjp")
+    level = call.level
+
+    def pull(*cotangents: Any, **_: Any) -> Any:
+        given = cotangents[0] if len(cotangents) == 1 else cotangents
+        same_structure(call.output, given, "vjp: output and cotangents")
+        vectors, _rebuild = tensors(given, "vjp")
+        for o, v in zip(outputs, vectors, strict=True):
+            if o.shape != v.shape:
+                raise ShapeError(
+                    f"vjp: a cotangent has shape {list(v.shape)}. Expected {list(o.shape)}, as the "
+                    "output."
+                )
+        with grad_mode.enable_grad():
+            found = call.nested(_pull(outputs, call.inputs, vectors))
+        return level.leave(found)
+
+    result = level.leave(call.output)
+    return (result, pull, level.leave(call.aux)) if has_aux else (result, pull)
+
+
+def jvp(
+    func: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...], *,
+    strict: bool = False, has_aux: bool = False,
+) -> Any:  # fmt: skip
+    """Return the output of `func` and its derivative along `tangents`.
+
+    Args:
+        primals, tangents: tuples of the same structure and shapes.
+        strict: taken for PyTorch's sake; where nothing depends, the result is zeros.
+    """
+    output, push, aux = _linear(func, primals, has_aux)
+    made = push(*tangents)
+    return (output, made, aux) if has_aux else (output, made)
+
+
+def _linear(func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> Any:
+    if type(primals) is not tuple or not len(primals):
+        raise ClgradTypeError("jvp: Expected primals to be a tuple of at least one argument.")
+    with grad_mode.enable_grad():
+        call = _Call(func, primals, {}, tuple(range(len(primals))), has_aux, "jvp")
+        outputs, rebuild = tensors(call.output, "jvp")
+    leave = call.level.leave
+
+    def push(*tangents: Any) -> Any:
+        same_structure(primals, tangents, "jvp: primals and tangents")
+        vectors, _ = tensors(tangents, "jvp")
+        for x, v in zip(call.inputs, vectors, strict=True):
+            if x.shape != v.shape:
+                raise ShapeError(
+                    f"jvp: a tangent has shape {list(v.shape)}. Expected {list(x.shape)}, as the "
+                    "primal."
+                )
+        with grad_mode.enable_grad():
+            made = rebuild(_push(outputs, call.inputs, vectors))
+        return leave(made)
+
+    return leave(call.output), push, leave(call.aux)
+
+
+def linearize(func: Callable[..., Any], *primals: Any) -> Any:
+    """Return the output of `func`, and the function from tangents to derivatives at `primals`."""
+    output, push, _ = _linear(func, primals, False)
+    return output, push
+
+
+def _units(x: Tensor) -> list[Tensor]:
+    """Return a tensor of the shape of `x` for each element: one there and zero elsewhere."""
+    flat = x._zeros((x.numel(),))
+    made = []
+    for k in range(x.numel()):
+        unit = flat.clone()
+        unit[k] = 1
+        made.append(unit.reshape(x.shape))
+    return made
+
+
+def _stacked(rows: Sequence[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:
+    made: Tensor = rows[0]._stack(list(rows)).reshape(shape) if rows else like._zeros(shape)
+    return made
+
+
+def jacrev(
+    func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False,
+    chunk_size: int | None = None,
+) -> Any:  # fmt: skip
+    """Return a function that computes the Jacobian, one backward pass per element of the output.
+
+    Its result has the structure of the output, and in each place that of the chosen arguments, with
+    shape (*output, *input).
+
+    Args:
+        chunk_size: taken for PyTorch's sake; all passes are pending together.
+    """
+
+    def jacobian(*args: Any, **kwargs: Any) -> Any:
+        with grad_mode.enable_grad():
+            call = _Call(func, args, kwargs, argnums, has_aux, "jacrev")
+            outputs, rebuild = tensors(call.output, "jacrev")
+            blocks = []
+            for output in outputs:
+                rows = [_pull([output], call.inputs, [unit]) for unit in _units(output)]
+                columns = [
+                    _stacked([row[k] for row in rows], (*output.shape, *x.shape), x)
+                    for k, x in enumerate(call.inputs)
+                ]
+                blocks.append(call.nested(columns))
+            made = rebuild(blocks)
+        leave = call.level.leave
+        return (leave(made), leave(call.aux)) if has_aux else leave(made)
+
+    return jacobian
+
+
+def jacfwd(
+    func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *,
+    randomness: str = "error",
+) -> Any:  # fmt: skip
+    """Return a function that computes the Jacobian, one pass per element of the arguments.
+
+    Results as for `jacrev`.
+
+    Args:
+        randomness: taken for PyTorch's sake; `func` is called once.
+    """
+
+    def jacobian(*args: Any, **kwargs: Any) -> Any:
+        with grad_mode.enable_grad():
+            call = _Call(func, args, kwargs, argnums, has_aux, "jacfwd")
+            outputs, rebuild = tensors(call.output, "jacfwd")
+            columns: list[list[Tensor]] = []  # by input, then by output
+            for x in call.inputs:
+                pushed = [_push(outputs, [x], [unit]) for unit in _units(x)]
+                made = []
+                for k, output in enumerate(outputs):
+                    last = _stacked([p[k] for p in pushed], (x.numel(), *output.shape), output)
+                    moved = last.movedim(0, -1).reshape((*output.shape, *x.shape))
+                    made.append(moved)
+                columns.append(made)
+            blocks = [call.nested([made[k] for made in columns]) for k in range(len(outputs))]
+            found = rebuild(blocks)
+        leave = call.level.leave
+        return (leave(found), leave(call.aux)) if has_aux else leave(found)
+
+    return jacobian
+
+
+def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Any:
+    """Return a function that computes the Hessian: the forward Jacobian of the reverse one."""
+    return jacfwd(jacrev(func, argnums), argnums)

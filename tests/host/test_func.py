@@ -1,0 +1,204 @@
+"""Transforms of functions and forward-mode derivatives, compared with PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch.autograd.forward_ad  # what PyTorch does not import by itself
+import torch.func  # noqa: F401
+from twin import same
+
+import clgrad
+import clgrad.func
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
+
+
+def inputs(m: Any) -> tuple[Any, Any]:
+    return m.tensor([0.5, -1.0, 2.0]), m.tensor([[1.5, 0.25, -2.0], [0.1, 0.2, 0.3]])
+
+
+def vector(x: Any, w: Any) -> Any:
+    return (w * x).tanh().sum(1) * x.sum()
+
+
+def scalar(x: Any, w: Any) -> Any:
+    return (w.exp() * x * x * x).sum()
+
+
+def nested(p: Any, x: Any) -> Any:
+    return {"a": (p["w"] * x).sum() * p["b"], "rest": [p["b"] * p["b"], x * x]}
+
+
+@pytest.mark.parametrize("argnums", [0, 1, (0, 1), -1])
+def test_grad(argnums: Any) -> None:
+    same(lambda m: m.func.grad(scalar, argnums)(*inputs(m)))
+    same(lambda m: m.func.grad_and_value(scalar, argnums)(*inputs(m)))
+
+
+def test_aux() -> None:
+    def with_aux(x: Any, w: Any) -> Any:
+        return scalar(x, w), x * 2
+
+    same(lambda m: m.func.grad(with_aux, (0, 1), has_aux=True)(*inputs(m)))
+    same(lambda m: m.func.jacrev(lambda x, w: (vector(x, w), w), has_aux=True)(*inputs(m)))
+
+
+def test_value_and_grad() -> None:
+    x, w = inputs(clgrad)
+    value, found = clgrad.func.value_and_grad(scalar)(x, w)
+    again, same_value = clgrad.func.grad_and_value(scalar)(x, w)
+    assert value.item() == same_value.item()
+    assert found.tolist() == again.tolist()
+
+
+def test_transforms_nest() -> None:
+    def cube(m: Any) -> Any:
+        return m.func.grad(m.func.grad(m.func.grad(lambda x: (x * x * x * x).sum())))
+
+    same(lambda m: cube(m)(m.tensor(1.5)))
+    same(lambda m: m.func.grad(lambda x: m.func.grad(lambda y: (x * y * y).sum())(x).sum())(
+        inputs(m)[0]))  # fmt: skip
+    same(lambda m: m.func.jacrev(m.func.jacrev(vector))(*inputs(m)))
+    same(lambda m: m.func.jacfwd(m.func.grad(scalar))(*inputs(m)))
+
+
+def test_results_have_no_history_but_that_of_closures() -> None:
+    def case(m: Any) -> Any:
+        x, w = inputs(m)
+        plain = m.func.grad(scalar)(x, w)
+        w.requires_grad_()
+        kept = m.func.grad(scalar)(x, w)
+        kept.sum().backward()
+        return plain.requires_grad, kept.requires_grad, w.grad
+
+    same(case)
+
+
+def test_vjp_and_jvp() -> None:
+    def pull(m: Any) -> Any:
+        output, back = m.func.vjp(vector, *inputs(m))
+        return output, back(m.tensor([1.0, -2.0]))
+
+    def push(m: Any) -> Any:
+        x, w = inputs(m)
+        return m.func.jvp(vector, (x, w), (m.ones(3), w * 0.5))
+
+    same(pull)
+    same(push)
+    same(lambda m: m.func.jvp(lambda x: m.ones(2), (inputs(m)[0],), (m.ones(3),)))
+    x, w = inputs(clgrad)
+    output, along = clgrad.func.linearize(vector, x, w)
+    for direction in (clgrad.ones(2, 3), w * 3):
+        want = clgrad.func.jvp(vector, (x, w), (x, direction))
+        assert (output.tolist(), along(x, direction).tolist()) == tuple(t.tolist() for t in want)
+
+
+def test_nested_structures() -> None:
+    def case(m: Any) -> Any:
+        p = {"w": m.tensor([1.0, 2.0, 3.0]), "b": m.tensor(0.5)}
+        x = m.tensor([0.1, 0.2, 0.3])
+        output, back = m.func.vjp(nested, p, x)
+        return (
+            output, back(output), m.func.jacrev(nested)(p, x), m.func.jacfwd(nested, (0, 1))(p, x)
+        )  # fmt: skip
+
+    same(case)
+
+
+@pytest.mark.parametrize("argnums", [0, (0, 1)])
+def test_jacobians_and_hessian(argnums: Any) -> None:
+    same(lambda m: m.func.jacrev(vector, argnums)(*inputs(m)))
+    same(lambda m: m.func.jacfwd(vector, argnums)(*inputs(m)))
+    same(lambda m: m.func.hessian(scalar, argnums)(*inputs(m)))
+
+
+def test_vmap() -> None:
+    def case(m: Any) -> Any:
+        x, w = inputs(m)
+        return (
+            m.func.vmap(lambda a: (a * a).sum())(w),
+            m.func.vmap(vector, in_dims=(None, 0))(x, m.ones(4, 2, 3) * w),
+            m.func.vmap(lambda a, b: a * b, in_dims=(1, None), out_dims=1)(w, m.ones(2)),
+            m.func.vmap(m.func.grad(lambda a: (a * a * a).sum()))(w),
+            m.func.vmap(lambda d: d["a"] * 2, in_dims=({"a": 0},))({"a": w}),
+        )
+
+    same(case)
+
+
+def test_functional_call() -> None:
+    def case(m: Any) -> Any:
+        layer = m.nn.Linear(3, 2)
+        x, w = inputs(m)
+        values = {"weight": w, "bias": m.ones(2)}
+        return (
+            m.func.functional_call(layer, values, (x,)),
+            m.func.grad(lambda p: m.func.functional_call(layer, p, (x,)).sum())(values),
+            m.func.functional_call(layer, ({"weight": w}, {"bias": m.zeros(2)}), (x,)),
+        )
+
+    same(case)
+
+
+def test_wrong_use() -> None:
+    same(lambda m: m.func.grad(vector)(*inputs(m)), "to return a scalar ")
+    same(lambda m: m.func.grad(scalar, 5)(*inputs(m)), "Got argnum=5, but only 2 positional")
+    same(lambda m: m.func.grad(lambda x, w: 1.0)(*inputs(m)), "return a Tensor")
+    same(lambda m: m.func.vmap(lambda a, b: a)(m.ones(2), m.ones(3)), "mapped dimension")
+    with pytest.raises(clgrad.ShapeError, match=r"tangent has shape \[2\]"):
+        clgrad.func.jvp(lambda x: x, (clgrad.ones(3),), (clgrad.ones(2),))
+    with pytest.raises(clgrad.AutogradError, match="dtype int64"):
+        clgrad.func.grad(lambda x: x.sum())(clgrad.arange(3))
+
+
+# ---- forward mode --------------------------------------------------------------------------------
+
+
+def test_dual_tensors() -> None:
+    def case(m: Any) -> Any:
+        fwd = m.autograd.forward_ad
+        x, w = inputs(m)
+        with fwd.dual_level():
+            dual = fwd.make_dual(x, m.ones(3))
+            made = vector(dual, w)
+            primal, tangent = fwd.unpack_dual(made)
+            back = fwd.unpack_dual(dual)
+            none = fwd.unpack_dual(w).tangent
+        return primal, tangent, back.primal, back.tangent, none, fwd.unpack_dual(made).tangent
+
+    same(case)
+
+
+def test_forward_over_reverse_and_reverse_over_forward() -> None:
+    def case(m: Any) -> Any:
+        fwd = m.autograd.forward_ad
+        x, w = inputs(m)
+        x.requires_grad_()
+        with fwd.dual_level():
+            dual = fwd.make_dual(x, m.tensor([1.0, 0.5, -1.0]))
+            primal, tangent = fwd.unpack_dual(scalar(dual, w))
+            tangent.backward()
+            (g,) = m.autograd.grad(scalar(dual, w), [dual], create_graph=True)
+        return primal, tangent, x.grad, g
+
+    same(case)
+
+
+def test_wrong_use_of_dual_tensors() -> None:
+    same(lambda m: m.autograd.forward_ad.make_dual(m.ones(2), m.ones(2)), "no level exists")
+
+    def shapes(m: Any) -> Any:
+        with m.autograd.forward_ad.dual_level():
+            m.autograd.forward_ad.make_dual(m.ones(2), m.ones(3))
+
+    def nesting(m: Any) -> Any:
+        with m.autograd.forward_ad.dual_level(), m.autograd.forward_ad.dual_level():
+            pass
+
+    same(shapes, "forward gradient that has a different size")
+    same(nesting, "Nested forward mode AD is not supported")

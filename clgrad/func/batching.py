@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from clgrad.errors import ClgradValueError, ShapeError
+from clgrad.errors import ClgradValueError
 from clgrad.func.tree import flatten
 from clgrad.tensor import Tensor
 
@@ -26,8 +26,8 @@ def vmap(
         randomness, chunk_size: taken for PyTorch's sake; samples draw different numbers.
 
     Raises:
-        ClgradValueError: no argument has a batch dim, or in_dims does not fit the arguments.
-        ShapeError: batch sizes differ.
+        ClgradValueError: no argument has a batch dim, batch sizes differ, or in_dims does not fit
+            the arguments.
     """
 
     def batched(*args: Any, **kwargs: Any) -> Any:
@@ -38,7 +38,7 @@ def vmap(
             if d is not None and isinstance(x, Tensor)
         }  # fmt: skip
         if len(sizes) > 1:
-            raise ShapeError(
+            raise ClgradValueError(
                 f"vmap: Expected all tensors to have the same size in the mapped dimension, got "
                 f"sizes {sorted(sizes)} for the mapped dimension."
             )

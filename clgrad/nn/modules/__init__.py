@@ -80,7 +80,7 @@ from clgrad.nn.modules.lazy import (
     LazyInstanceNorm3d,
     LazyLinear,
 )
-from clgrad.nn.modules.linear import Identity, Linear
+from clgrad.nn.modules.linear import Bilinear, Identity, Linear
 from clgrad.nn.modules.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -105,6 +105,23 @@ from clgrad.nn.modules.loss import (
 )
 from clgrad.nn.modules.module import Module
 from clgrad.nn.modules.normalization import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
+from clgrad.nn.modules.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
 from clgrad.nn.modules.pixelshuffle import PixelShuffle, PixelUnshuffle
 from clgrad.nn.modules.pooling import (
     AdaptiveAvgPool1d,
@@ -166,7 +183,14 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -249,6 +273,12 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -275,4 +305,7 @@ __all__ = [
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
 ]  # fmt: skip

@@ -158,10 +158,8 @@ class _Forward(_ConvNd):
         call = (functional.conv1d, functional.conv2d, functional.conv3d)[self._dims - 1]
         padding = self.padding
         if self.padding_mode != "zeros":
-            raise ClgradValueError(
-                f"{type(self).__name__}: padding_mode={self.padding_mode!r} is not there yet. "
-                "Expected 'zeros'."
-            )
+            sides = self._reversed_padding_repeated_twice
+            input, padding = functional.pad(input, sides, mode=self.padding_mode), 0
         return call(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def forward(self, input: Tensor) -> Tensor:

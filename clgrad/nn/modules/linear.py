@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from clgrad.creation import empty
+from clgrad.errors import ClgradValueError
 from clgrad.nn import functional, init
 from clgrad.nn.modules.module import Module
 from clgrad.nn.modules.utils import described
@@ -79,3 +80,52 @@ class Linear(_Product):
     def extra_repr(self) -> str:
         """Return sizes, and whether there is a bias."""
         return f"{described(self, 'in_features', 'out_features')}, bias={self.bias is not None}"
+
+
+class Bilinear(_Product):
+    """A map of the last dimensions of two inputs: `x1 @ weight[k] @ x2 + bias[k]` for each k.
+
+    Args:
+        in1_features, in2_features: sizes of the inputs' last dimensions.
+        out_features: size of the result's last dimension.
+        bias: whether something is added.
+        device, dtype: of the parameters.
+
+    Attributes:
+        weight: shape (out_features, in1_features, in2_features), uniform within
+            ±1/sqrt(in1_features).
+        bias: shape (out_features), drawn likewise, or None.
+
+    Raises:
+        ClgradValueError: no features.
+    """
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True,
+        device: Any = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if in1_features <= 0:
+            raise ClgradValueError(
+                f"in1_features must be > 0, but got (in1_features={in1_features})"
+            )
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self._make((out_features, in1_features, in2_features), bias, device, dtype)
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        """Return (*, out_features) of (*, in1_features) and (*, in2_features)."""
+        return functional.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Return sizes, and whether there is a bias."""
+        sizes = described(self, "in1_features", "in2_features", "out_features")
+        return f"{sizes}, bias={self.bias is not None}"

@@ -17,6 +17,7 @@ from clgrad.functional import (
     convolution,
     diagonals,
     distances,
+    dropping,
     einsum,
     finding,
     imaging,
@@ -39,6 +40,7 @@ from clgrad.functional import (
     splitting,
     statistics,
     view_forms,
+    windows,
 )
 
 FAMILIES: tuple[ModuleType, ...] = (
@@ -49,6 +51,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     convolution,
     diagonals,
     distances,
+    dropping,
     einsum,
     finding,
     imaging,
@@ -71,5 +74,6 @@ FAMILIES: tuple[ModuleType, ...] = (
     splitting,
     statistics,
     view_forms,
+    windows,
 )
 """The modules whose functions users see."""

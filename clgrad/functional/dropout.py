@@ -167,6 +167,14 @@ def alpha_dropout(
     return _lowered("alpha_dropout", input, p, training, inplace)
 
 
+def feature_dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Return `input`, shape (N, C, *), with random channels of zeros; see `dropout`."""
+    _check("feature_dropout", input, p)
+    return _dropped("feature_dropout", input, p, training, inplace, 2)
+
+
 def feature_alpha_dropout(
     input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
 ) -> Tensor:

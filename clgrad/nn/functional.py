@@ -54,7 +54,7 @@ from clgrad.nn.regression_losses import (
     smooth_l1_loss,
     soft_margin_loss,
 )
-from clgrad.nn.softmax_functions import log_softmax, softmax, softmin
+from clgrad.nn.softmax_functions import gumbel_softmax, log_softmax, softmax, softmin
 from clgrad.tensor import Tensor
 
 
@@ -105,6 +105,7 @@ __all__ = [
     "cross_entropy",
     "gaussian_nll_loss",
     "group_norm",
+    "gumbel_softmax",
     "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",

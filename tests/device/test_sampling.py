@@ -154,3 +154,23 @@ def test_writes_go_where_a_view_lies() -> None:
     assert not array.any()
     assert ((inside >= 1) & (inside < 2)).all()
     assert len({*inside.reshape(-1)}) == inside.size
+
+
+def test_gumbel_softmax_chooses_by_the_logits() -> None:
+    logits = clgrad.tensor([1.0, 2.0, 5.0]).log().expand(COUNT // 4, 3).requires_grad_()
+    hard = clgrad.nn.functional.gumbel_softmax(logits, tau=0.7, hard=True)
+    assert np.array_equal(hard.detach().sum(dim=1).numpy(), np.ones(COUNT // 4, "f"))
+    assert_counts(hard.detach().argmax(dim=1).numpy(), [1, 2, 5])
+    (grad,) = clgrad.autograd.grad((hard * clgrad.tensor([1.0, 0.0, 2.0])).sum(), [logits])
+    assert np.abs(grad.numpy()).max() > 0.1
+    assert np.abs(grad.sum(dim=1).numpy()).max() < 1e-5
+
+
+def test_native_dropout_returns_its_mask() -> None:
+    x = clgrad.randn(64, 33, requires_grad=True)
+    y, mask = clgrad.native_dropout(x, 0.2, True)
+    y.sum().backward()
+    kept = mask.numpy()
+    assert_counts(kept, [0.2, 0.8])
+    assert np.allclose(y.numpy(force=True), np.where(kept, x.numpy(force=True) / 0.8, 0))
+    assert np.allclose(x.grad.numpy(), np.where(kept, 1 / 0.8, 0))

@@ -15,6 +15,25 @@ import clgrad
 from clgrad.testing.interpreter import interpreted
 
 LINES = """
+m.dropout(x,0.,True) is x
+m.dropout(x,0.5,False) is x
+m.dropout(x,1.,True)
+m.dropout(x,2.,True)
+m.dropout(x,.5,True).grad_fn.name()
+m.feature_dropout(x,0.5,True)
+m.feature_dropout(m.ones(2,3,4),1.,True)
+m.alpha_dropout(x,0.5,True).grad_fn.name()
+m.native_dropout(x,0.5,True)[0].grad_fn.name()
+m.native_dropout(x,0.5,False)
+m.native_dropout(x,1.,True)
+m.nn.functional.gumbel_softmax(x,tau=0.)
+m.nn.functional.gumbel_softmax(m.ones(2,3),dim=0).sum(0)
+m.nn.functional.gumbel_softmax(m.ones(2,3),dim=-1,hard=True).sum(-1)
+m.nn.functional.gumbel_softmax(m.ones(2,3,dtype=m.int64))
+m.nn.functional.gumbel_softmax(x,dim=3)
+m.nn.functional.gumbel_softmax(x).grad_fn.name()
+m.nn.functional.gumbel_softmax(x,hard=True).grad_fn.name()
+m.nn.functional.gumbel_softmax(m.tensor(1.),hard=True)
 m.rand(3,dtype=m.int32)
 m.rand_like(m.ones(3,dtype=m.int32))
 m.randn(3,dtype=m.int32)

@@ -50,6 +50,7 @@ from clgrad.functional.resampling import (
     upsample_bilinear,
     upsample_nearest,
 )
+from clgrad.functional.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 from clgrad.tensor import Tensor
 
 
@@ -89,7 +90,8 @@ __all__ = [
     "avg_pool3d", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "fold", "interpolate", "local_response_norm",
     "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
-    "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices", "native_channel_shuffle",
+    "max_pool2d_with_indices", "max_pool3d", "max_pool3d_with_indices", "max_unpool1d",
+    "max_unpool2d", "max_unpool3d", "native_channel_shuffle",
     "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample", "upsample_bilinear",
     "upsample_nearest",
 ]  # fmt: skip

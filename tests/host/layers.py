@@ -164,6 +164,17 @@ POOLS = [
     L("AdaptiveMaxPool3d", 2, inputs=VOLUMES, device=True),
 ]  # fmt: skip
 
+_PLACES = ("exact", np.array([[[0, 5, 3], [2, 1, 6]]]))
+_PLACES2 = ("exact", np.array([[[[0, 3, 5], [8, 17, 23]]]]))
+_PLACES3 = ("exact", np.array([[[[[3]], [[12]]]]]))
+UNPOOLS = [
+    L("MaxUnpool1d", 2, inputs=[(1, 2, 3), _PLACES], call={"output_size": (7,)}, device=True),
+    L("MaxUnpool2d", 2, inputs=[(1, 1, 2, 3), _PLACES2], device=True),
+    L("MaxUnpool2d", (2, 3), 2, (0, 1), inputs=[(1, 1, 2, 3), _PLACES2],
+      call={"output_size": (1, 1, 5, 6)}, device=True),
+    L("MaxUnpool3d", 2, inputs=[(1, 1, 2, 1, 1), _PLACES3], device=True),
+]  # fmt: skip
+
 PADS = [
     L("ZeroPad1d", 2, inputs=SEQUENCES, device=True),
     L("ZeroPad2d", (1, 0, 2, -1), inputs=IMAGES, device=True),
@@ -277,6 +288,7 @@ ATTENTION = [
 ]  # fmt: skip
 
 LAYERS = [
-    *ACTIVATIONS, *PLAIN, *NORMS, *CONVOLUTIONS, *POOLS, *PADS, *IMAGE_LAYERS, *INDICES, *LOSSES,
+    *ACTIVATIONS, *PLAIN, *NORMS, *CONVOLUTIONS, *POOLS, *UNPOOLS, *PADS, *IMAGE_LAYERS,
+    *INDICES, *LOSSES,
     *RECURRENT, *ATTENTION,
 ]  # fmt: skip

@@ -80,6 +80,45 @@ class MaxPool3d(_MaxPoolNd):
         return self._pooled(functional.max_pool3d, input)
 
 
+class _MaxUnpoolNd(_Pool):
+    """Puts elements back to where max pooling found them, zeros elsewhere.
+
+    Args:
+        kernel_size, stride, padding: of the pooling.
+    """
+
+    _dims: int
+
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
+        super().__init__()
+        each = BY_DIMS[self._dims]
+        self.kernel_size = each(kernel_size)
+        self.stride = each(kernel_size if stride is None else stride)
+        self.padding = each(padding)
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        """Return planes of `output_size`, or of the size that follows from the settings."""
+        call = (functional.max_unpool1d, functional.max_unpool2d, functional.max_unpool3d)[
+            self._dims - 1
+        ]
+        return call(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpoolNd):
+    __doc__ = _MaxUnpoolNd.__doc__
+    _dims = 1
+
+
+class MaxUnpool2d(_MaxUnpoolNd):
+    __doc__ = _MaxUnpoolNd.__doc__
+    _dims = 2
+
+
+class MaxUnpool3d(_MaxUnpoolNd):
+    __doc__ = _MaxUnpoolNd.__doc__
+    _dims = 3
+
+
 class AvgPool1d(_Pool):
     """The mean of each window.
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from clgrad.autograd.backward import grad
+from clgrad.autograd.reach import without_own
 from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
 from clgrad.tape import grad_mode
 from clgrad.tape.inplace import edge_of, requires_grad_of
@@ -126,7 +127,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
     here = _levels[-1]
     for dual, tangent in here.duals:
         if tensor is dual:
-            return UnpackedDualTensor(_primal(here, tensor), tangent)
+            return UnpackedDualTensor(without_own(tensor, here.leaves), tangent)
     if not requires_grad_of(tensor) or not here.duals:
         return UnpackedDualTensor(tensor, None)
     with grad_mode.enable_grad():
@@ -141,7 +142,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
             if p is not None
         ]
         if not pairs:
-            return UnpackedDualTensor(_primal(here, tensor), None)
+            return UnpackedDualTensor(without_own(tensor, here.leaves), None)
         linear = [(p, tangent) for p, tangent in pairs if requires_grad_of(p)]
         found: Tensor | None = None
         if linear:
@@ -149,21 +150,5 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
                 [p for p, _ in linear], [seed], [t for _, t in linear], retain_graph=True,
                 create_graph=True, allow_unused=True,
             )  # fmt: skip
-    tangent = tensor._zeros(tensor.shape) if found is None else _primal(here, found)
-    return UnpackedDualTensor(_primal(here, tensor), tangent)
-
-
-def _primal(level: _Level, tensor: Tensor) -> Tensor:
-    """Return a tensor without the history that leads to duals of this level alone."""
-    edge = edge_of(tensor)
-    stack = [] if edge is None else [edge[0]]
-    seen = set(stack)
-    while stack:
-        node = stack.pop()
-        if node.variable is not None and node not in level.leaves:
-            return tensor
-        for after in node.edges:
-            if after is not None and after[0] not in seen:
-                seen.add(after[0])
-                stack.append(after[0])
-    return tensor.detach()
+    tangent = tensor._zeros(tensor.shape) if found is None else without_own(found, here.leaves)
+    return UnpackedDualTensor(without_own(tensor, here.leaves), tangent)

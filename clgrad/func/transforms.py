@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad.autograd.backward import grad as gradients_of
+from clgrad.autograd.reach import without_own
 from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
 from clgrad.func.tree import flatten, same_structure, tensors
 from clgrad.tape import grad_mode
@@ -45,23 +46,7 @@ class _Level:
     def leave(self, tree: Any) -> Any:
         """Return results without the history that nobody outside can use."""
         leaves, rebuild = flatten(tree)
-        return rebuild([self._left(x) if isinstance(x, Tensor) else x for x in leaves])
-
-    def _left(self, x: Tensor) -> Tensor:
-        if not requires_grad_of(x):
-            return x
-        edge = edge_of(x)
-        stack = [] if edge is None else [edge[0]]
-        seen = set(stack)
-        while stack:
-            node = stack.pop()
-            if node.variable is not None and node not in self.own:
-                return x
-            for after in node.edges:
-                if after is not None and after[0] not in seen:
-                    seen.add(after[0])
-                    stack.append(after[0])
-        return x.detach()
+        return rebuild([without_own(x, self.own) if isinstance(x, Tensor) else x for x in leaves])
 
 
 def _pull(

@@ -47,6 +47,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
     Raises:
         ShapeError: sizes that do not fit.
+        DTypeError: dtypes that differ.
     """
     a, b, w = input1._meta.shape, input2._meta.shape, weight._meta.shape
     if len(w) != 3:
@@ -64,6 +65,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         raise ShapeError(
             f"bilinear: bias size does not match weight size: got {list(bias._meta.shape)} but "
             f"expected [{w[0]}]."
+        )
+    kinds = [t.dtype.name for t in (input1, input2, weight, bias) if t is not None]
+    if len(set(kinds)) > 1:
+        raise DTypeError(
+            f"bilinear: All tensors must have the same dtype, got {', '.join(kinds)} for inputs, "
+            "weight and bias. Hint: cast the inputs with .to(), or the layer."
         )
     left = matmul(input1, weight.permute(1, 0, 2).reshape(w[1], w[0] * w[2]))
     made: Tensor = (left.reshape(*a[:-1], w[0], w[2]) * input2.unsqueeze(-2)).sum(dim=-1)

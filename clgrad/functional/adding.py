@@ -20,8 +20,8 @@ from clgrad.ops import contraction as _ops
 from clgrad.ops.registry import Op, composite
 from clgrad.tensor import Tensor
 
-__all__ = ["addbmm", "addmm", "addmv", "addr", "baddbmm"]
-METHODS = (*__all__, *[f"{name}_" for name in __all__])
+__all__ = ["addbmm", "addmm", "addmv", "addmv_", "addr", "baddbmm"]
+METHODS = (*__all__, "addbmm_", "addmm_", "addr_", "baddbmm_")
 
 Product = Callable[[Any, Any], Any]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from clgrad import dispatch
-from clgrad.creation import tensor
+from clgrad.creation import empty, tensor
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import int32, int64
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
+from clgrad.functional._at import write_at
 from clgrad.functional._given import integer, integers
 from clgrad.functional.joining import cat
 from clgrad.functional.picking import index_select
+from clgrad.functional.scans import cumsum
 from clgrad.functional.shaping import (
     clone,
     expand,
@@ -25,6 +25,7 @@ from clgrad.functional.shaping import (
     unsqueeze,
 )
 from clgrad.layout import wrap_dim
+from clgrad.ops.indexing import Picking
 from clgrad.ops.meta import meta_of
 from clgrad.ops.registry import OPS, REQUIRED, composite
 from clgrad.ops.signature import signature
@@ -264,6 +265,14 @@ def _sources(repeats: Tensor, output_size: int | None) -> Tensor:
         raise ShapeError(
             f"repeat_interleave: only accept 1D vector as repeat, got {repeats._meta.ndim}D."
         )
-    numbers = np.asarray(repeats.tolist(), np.int64)
-    _check_repeats(int(numbers.min(initial=0)), int(numbers.sum()), output_size)
-    return tensor(np.repeat(np.arange(numbers.size), numbers), device=repeats.device)
+    if not repeats._meta.numel:
+        return empty(0, dtype=repeats.dtype, device=repeats.device)
+    ends = cumsum(repeats, 0)
+    total = int(ends[-1].item())
+    _check_repeats(int(repeats.min().item()), total, output_size)
+    marks: Tensor = apply(OPS["full"], (0,), ((total + 1,), repeats.dtype), repeats.device)
+    picking = Picking(ends._meta.shape, (-1,), (0,), ((0,),), False, False)
+    write_at(marks, 1, (ends,), picking, "add")
+    found: Tensor = cumsum(narrow(marks, 0, 0, total), 0).to(repeats.dtype)
+    found._storage.value.bounds = (0, repeats._meta.numel - 1)
+    return found

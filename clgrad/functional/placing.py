@@ -35,12 +35,14 @@ from clgrad.ops.indexing import Picking
 from clgrad.ops.registry import Op, pointwise
 from clgrad.tensor import Tensor
 
-_NAMES = (
-    "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "masked_fill",
-    "masked_scatter", "put", "scatter", "scatter_add", "scatter_reduce",
+__all__ = [
+    "index_add", "index_copy", "index_fill", "index_put", "index_put_", "index_reduce",
+    "masked_fill", "masked_scatter", "put", "scatter", "scatter_add", "scatter_reduce",
+]  # fmt: skip
+METHODS = (
+    *__all__, "index_add_", "index_copy_", "index_fill_", "index_reduce_", "masked_fill_",
+    "masked_scatter_", "put_", "scatter_", "scatter_add_", "scatter_reduce_",
 )  # fmt: skip
-__all__ = list(_NAMES)
-METHODS = (*_NAMES, *[f"{n}_" for n in _NAMES])
 
 Call = Callable[..., Any]
 

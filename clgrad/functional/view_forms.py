@@ -100,8 +100,9 @@ def detach_copy(input: Tensor) -> Tensor:
 
 
 __all__ = [  # noqa: PLE0604  # names, from the tables
-    *[f"{_name}_copy" for _name in _COPIED], *_UNSAFE, "detach_copy",
+    *[f"{_name}_copy" for _name in _COPIED], *_UNSAFE, *["as_strided_"], "detach_copy",
 ]  # fmt: skip
 METHODS = (
-    *[f"{_name}_" for _name in _INPLACE], "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes",
+    *[f"{_name}_" for _name in _INPLACE], "narrow_copy", "unsafe_chunk", "unsafe_split",
+    "unsafe_split_with_sizes",
 )  # fmt: skip

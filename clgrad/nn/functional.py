@@ -21,6 +21,8 @@ from clgrad.functional.distances import (
     pairwise_distance,
 )
 from clgrad.functional.dropout import *  # noqa: F403  # as above
+from clgrad.functional.embedding import embedding_bag
+from clgrad.functional.embedding import table_embedding as embedding
 from clgrad.functional.linear import bilinear, linear
 from clgrad.functional.normalization import group_norm, layer_norm, rms_norm
 from clgrad.functional.padding import pad
@@ -103,6 +105,8 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "embedding",
+    "embedding_bag",
     "gaussian_nll_loss",
     "group_norm",
     "gumbel_softmax",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_cases import check, lines
 
 import clgrad
 from clgrad.codegen import find, gather, scatter
@@ -212,5 +213,59 @@ def test_writes_in_place_copy_nothing(device: Any) -> None:
         recorder.flush()
         assert watch.reset().copies == 1
         assert kept.sum().item() == 50.0
+    finally:
+        clgrad.set_default_device(None)
+
+
+ON_DEVICES = lines("""
+    F.embedding_bag(i,x,T([0]))
+    F.embedding_bag(i,x,T([0,2]))
+    F.embedding_bag(i,x,T([0,2]),mode='sum')
+    F.embedding_bag(i,x,T([0,1]),mode='max')
+    F.embedding_bag(i,x,T([0,0,2]),mode='sum')
+    F.embedding_bag(i,x,T([0,0,2]),mode='mean')
+    F.embedding_bag(i,x,T([0,0,3]),mode='max')
+    F.embedding_bag(i,x,T([0,2]),mode='sum',per_sample_weights=u)
+    F.embedding_bag(i,x,T([0,2,3]),mode='sum',include_last_offset=True)
+    F.embedding_bag(i,x,T([0,1]),mode='mean',padding_idx=2)
+    F.embedding_bag(i,x,T([0,1]),mode='sum',padding_idx=2)
+    F.embedding_bag(i,x,T([0,1]),mode='max',padding_idx=2)
+    F.embedding_bag(i,x,T([0,2]),scale_grad_by_freq=True,mode='sum')
+    x.repeat_interleave(T([1,0,2]),0)
+    M.repeat_interleave(T([1,0,2]))
+    x.repeat_interleave(T([0,0,0]),0)
+    x.flip(0)
+    (x.t().flip(0) * 2).sum(0)
+    y=x.clone(); y.copy_(y.flip(0)); y
+    x.roll((1,2),(0,1))
+    b.rot90(1,[1,2])
+    x.repeat(2,1,3)
+    b.tril(1)
+    x.diag_embed(1)
+    F.pad(q,(1,2,1,1),'reflect')
+    F.pad(q,(1,2,1,1),'replicate')
+    F.pad(x,(-1,2,1,0),value=2.)
+    M.block_diag(x,v,z)
+    M.einsum('bij,kj->bik',b,x)
+    M.einsum('b...,b...->...',b,b)
+    M.addmm(v,s,x,beta=2,alpha=.5)
+    M.addbmm(s,b,b.transpose(1,2))
+    M.linalg.cross(s,s*s)
+    M.kron(x,s)
+    x.select_scatter(v,0,1)
+    x.scatter_reduce(0,I,x[:2],'prod')
+    x.scatter_reduce(0,I,x[:2],'mean',include_self=False)
+    x.masked_scatter(m,x)
+    x.index_fill(0,T([0,0]),z)
+    y=x.clone(); y[:,j]=u[:,None]; y
+    F.embedding(i,x,2,1.,2.,True)
+""")
+
+
+def test_functions_as_in_pytorch(device: Any) -> None:
+    clgrad.set_default_device(device)
+    try:
+        for case in ON_DEVICES:
+            check(case, views=False)
     finally:
         clgrad.set_default_device(None)

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 import torch
 
 import clgrad
-from tests.device.against_torch import arrays, compare, same_error
+from tests.device.against_torch import arrays, assert_close, compare, same_error
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +116,39 @@ def test_local_response_norm(device: Any) -> None:
             compare(_case("local_response_norm", size, alpha=0.3, k=2.0), arrays(shape))
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_grid_sample(device: Any, mode: str, padding: str) -> None:
+    x, grid, v, space = arrays((2, 3, 5, 4), (2, 3, 6, 2), (2, 2, 3, 4, 5), (2, 2, 3, 2, 3))
+
+    def case(align: bool) -> Any:
+        return lambda m, x, grid: m.nn.functional.grid_sample(x, grid, mode, padding, align)
+
+    for align in (False, True):
+        first_order(case(align), [x, grid * 0.9])
+        if mode != "bicubic":
+            first_order(case(align), [v, space * 0.9])
+
+
+def first_order(case: Any, inputs: list[Any]) -> None:
+    """Compare values and gradients of first order."""
+    made = []
+    for m in (clgrad, torch):
+        operands = [m.tensor(a, requires_grad=True) for a in inputs]
+        y = case(m, *operands)
+        (y * m.tensor(arrays(y.shape, seed=5)[0])).sum().backward()
+        made.append([y, *(t.grad for t in operands)])
+    for ours, theirs in zip(*made, strict=True):
+        assert_close(ours, theirs, 1e-11, "grid_sample")
+
+
+def test_affine_grid(device: Any) -> None:
+    plane, space = arrays((2, 2, 3), (2, 3, 4))
+    for align in (False, True):
+        compare(_case("affine_grid", [2, 3, 4, 5], align), [plane])
+        compare(_case("affine_grid", [2, 3, 4, 2, 5], align), [space])
+
+
 def test_nodes(device: Any) -> None:
     def nodes(m: Any) -> list[str]:
         f = m.nn.functional
@@ -156,6 +189,9 @@ ERRORS = [
     (lambda f, r: f.fold(r(2, 13, 9), 4, 2), "to be divisible by the product of kernel_size"),
     (lambda f, r: f.fold(r(12), 4, 2), "Expected 2D or 3D (batch mode) tensor for input with"),
     (lambda f, r: f.local_response_norm(r(2), 2), "Expected 3D or higher dimensionality"),
+    (lambda f, r: f.grid_sample(r(1, 1, 2, 2), r(1, 2, 2, 2), "odd"), "expected mode to be"),
+    (lambda f, r: f.grid_sample(r(1, 1, 2, 2), r(2, 2, 2, 2), align_corners=True), "grid_sampler"),
+    (lambda f, r: f.affine_grid(r(1, 2, 2), [1, 1, 2, 2], True), "Expected a batch of 2D affine"),
 ]  # fmt: skip
 
 

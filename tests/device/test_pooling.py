@@ -119,6 +119,21 @@ def test_operands_of_any_layout(device: Any) -> None:
     compare(case, arrays((2, 8, 9, 4)))
 
 
+def test_unpooling(device: Any) -> None:
+    def case(rank: int, *pool: Any, **size: Any) -> Any:
+        def unpooled(m: Any, x: Any) -> Any:
+            f = m.nn.functional
+            y, at = getattr(f, f"max_pool{rank}d")(x, *pool, return_indices=True)
+            return getattr(f, f"max_unpool{rank}d")(y * y, at, *pool, **size)
+
+        return unpooled
+
+    compare(case(1, 3), arrays((2, 3, 11)))
+    compare(case(2, 2), arrays((2, 3, 6, 8)))
+    compare(case(2, (3, 2), 2, (1, 0), output_size=(8, 8)), arrays((3, 8, 8)))
+    compare(case(3, 2, output_size=(2, 2, 4, 5, 6)), arrays((2, 2, 4, 5, 6)))
+
+
 def test_nodes(device: Any) -> None:
     def nodes(m: Any) -> list[str]:
         f = m.nn.functional
@@ -152,6 +167,10 @@ ERRORS = [
     (lambda f, r: f.adaptive_avg_pool2d(r(2, 3, 4, 4), -1), "must be greater than or equal to 0"),
     (lambda f, r: f.adaptive_avg_pool2d(r(2, 3, 0, 4), 2), "to have non-zero size for non-batch"),
     (lambda f, r: f.avg_pool2d(r(2, 3, 4, 4).int(), 2), "not implemented for"),
+    (lambda f, r: f.max_unpool2d(r(1, 1, 2, 2), r(1, 1, 2, 2).int(), 2), "should be type int64"),
+    (lambda f, r: f.max_unpool2d(r(1, 1, 2, 2), r(1, 2, 2).long(), 2), "Expected shape of indices"),
+    (lambda f, r: f.max_unpool2d(r(1, 1, 2, 2), r(1, 1, 2, 2).long(), 2, output_size=(9, 9)),
+     "must be between"),
 ]  # fmt: skip
 
 

@@ -253,6 +253,8 @@ def _loop(
             args.append(known.get(arg, arg))
     touched: dict[Ref, list[tuple[Layout, int]]] = {}
     last = max([f.phase for f in folds] + [s.phase for s in stores], default=0)
+    if not folds and any(s.row for s in stores):
+        last += 1  # a value per row is written at each point, between reads of the others
     for ref, layout, _ in reads:
         if ref is not None:
             touched.setdefault(ref, []).append((layout, last))

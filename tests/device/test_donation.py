@@ -205,3 +205,17 @@ def test_recipe_survives_the_write_of_its_leaf() -> None:
     z.backward()
     s = 1 / (1 + np.exp(-2 * before))
     np.testing.assert_allclose(x.grad.numpy(), 4 * s * s * (1 - s), rtol=1e-4, atol=1e-6)
+
+
+def test_a_row_of_constants_does_not_take_the_buffer_that_its_rows_read() -> None:
+    """The gradient of `round` is 0, whatever the sum is that it comes of: nothing is folded."""
+
+    def step(read: bool) -> Any:
+        x, g = made(2, 3, 6, grad=True), made(2, 1, 6, grad=True)
+        y = x * ((g * 2 + 2).round().clamp(0, 0) + 1)
+        if read:
+            y.detach().numpy()
+        (y * 2).sum().backward()
+        return y.detach().numpy()
+
+    np.testing.assert_array_equal(step(False), step(True))

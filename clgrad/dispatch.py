@@ -229,7 +229,7 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     node = results[0]._grad_fn
     if node is not None:
         assert isinstance(node, OpNode)
-        node.metas = tuple(r._meta for r in results)
+        node._metas = tuple(r._meta for r in results)
         for number, other in enumerate(results[1:], 1):
             if other._meta.dtype.kind == "f":
                 other._grad_fn = node
@@ -371,7 +371,7 @@ class ViewsNode(Node):
     source: Any
 
     def apply(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> Sequence[Any]:
-        given = [(g, m.layout) for g, m in zip(grads, self.metas, strict=True) if g is not None]
+        given = [(g, m.layout) for g, m in zip(grads, self._metas, strict=True) if g is not None]
         if not given:
             return (None,)
         return (given[0][0]._embed_all(given, self.source.layout),)

@@ -9,7 +9,8 @@
     ├── ExecutionError     (RuntimeError)   a pending value whose kernel failed
     ├── AutogradError      (RuntimeError)   backward, leaves, views
     │   ├── VersionError                    a saved value was overwritten in place
-    │   └── GraphFreedError                 a second backward through a freed graph
+    │   ├── GraphFreedError                 a second backward through a freed graph
+    │   └── NoDerivativeError               (NotImplementedError) an op without a derivative
     ├── StateDictError     (RuntimeError)   names or shapes of a checkpoint that do not fit
     ├── ClgradRuntimeError (RuntimeError)   a value that PyTorch refuses with a RuntimeError
     ├── ClgradIndexError   (IndexError)     dims, indices, targets out of range
@@ -65,6 +66,10 @@ class VersionError(AutogradError):
 
 class GraphFreedError(AutogradError):
     """Backward went a second time through a graph whose saved values are gone."""
+
+
+class NoDerivativeError(AutogradError, NotImplementedError):
+    """An op on the way to a leaf has no derivative."""
 
 
 class StateDictError(ClgradError, RuntimeError):

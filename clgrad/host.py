@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 from clgrad import dispatch
 from clgrad.dtypes import bfloat16
 from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
+from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor
 
@@ -41,7 +42,7 @@ def numpy(x: Tensor, *, force: bool = False) -> Any:
         AutogradError: the tensor requires grad and `force` is not set.
         ClgradTypeError: bfloat16, which NumPy lacks.
     """
-    if requires_grad_of(x) and not force:
+    if requires_grad_of(x) and not force and mode.grad:
         raise AutogradError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         )

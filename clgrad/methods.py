@@ -125,7 +125,7 @@ def backward(
     inputs: Any = None,
 ) -> None:
     """Add the gradients of `x` to the `.grad` of the leaves it came from; see `autograd`."""
-    autograd.backward(x, gradient, retain_graph, create_graph, inputs)
+    autograd.backward(x, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 def _iterate(x: Tensor) -> Iterator[Tensor]:

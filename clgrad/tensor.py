@@ -7,15 +7,16 @@ ops and operators by `methods`, indexing by `indexing`, reading on the host by `
 from __future__ import annotations
 
 import warnings
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clgrad.dtypes import DType
-from clgrad.errors import AutogradError, ClgradTypeError, DTypeError, ShapeError
+from clgrad.errors import AutogradError, ClgradTypeError, DTypeError
 from clgrad.graph.storage import Storage
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
+from clgrad.tape.assigned import check_grad, retainer
+from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.hooks import NodeHooks, RemovableHandle, Table
 from clgrad.tape.inplace import ViewInfo, accumulator, grad_fn_of, requires_grad_of
@@ -228,12 +229,16 @@ class Tensor:
                 "only Tensors of floating point dtype can require gradients, this one has dtype "
                 f"{self._meta.dtype.name}. Hint: cast with .float() first."
             )
-        if value and self._inference:
+        if value and self._inference and not mode.inference:
             raise AutogradError(
                 "Setting requires_grad=True on inference tensor outside InferenceMode is not "
                 "allowed. Hint: clone() it outside of inference_mode."
             )
         self._requires_grad = value
+
+    @requires_grad.deleter
+    def requires_grad(self) -> None:
+        raise AutogradError("requires_grad cannot be deleted. Hint: set it to False.")
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` and return the tensor."""
@@ -266,36 +271,12 @@ class Tensor:
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
-            self._check_grad(value)
+            check_grad(self, value)
         self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
         self._grad = None
-
-    def _check_grad(self, value: Any) -> None:
-        if not isinstance(value, Tensor):
-            raise ClgradTypeError(
-                f"assigned grad expected to be a Tensor or None but got {type(value).__name__}."
-            )
-        if value is self:
-            raise AutogradError("can't assign Variable as its own grad.")
-        mine, other = self._meta, value._meta
-        if mine.dtype is not other.dtype:
-            raise AutogradError(
-                f"attempting to assign a gradient with dtype '{other.dtype.name}' to a tensor with "
-                f"dtype '{mine.dtype.name}'. Expected equal dtypes. Hint: cast it with .to(dtype)."
-            )
-        if mine.device != other.device:
-            raise AutogradError(
-                f"attempting to assign a gradient with device '{other.device}' to a tensor with "
-                f"device '{mine.device}'. Expected one device. Hint: move it with .to(device)."
-            )
-        if mine.shape != other.shape:
-            raise ShapeError(
-                f"attempting to assign a gradient of size '{list(other.shape)}' to a tensor of "
-                f"size '{list(mine.shape)}'. Expected equal sizes."
-            )
 
     def retain_grad(self) -> None:
         """Fill `.grad` of this tensor although it is no leaf."""
@@ -304,14 +285,16 @@ class Tensor:
             raise AutogradError("can't retain_grad on Tensor that has requires_grad=False.")
         if node is None:
             return
-        retain = node._hooks().retain
+        retain = node._own_hooks().retain
         if self._output_nr not in retain:
-            retain[self._output_nr] = _retainer(self)
+            retain[self._output_nr] = retainer(self)
 
     @property
     def retains_grad(self) -> bool:
         node = self._grad_fn
-        return node is not None and node.hooks is not None and self._output_nr in node.hooks.retain
+        return (
+            node is not None and node._hooks is not None and self._output_nr in node._hooks.retain
+        )
 
     def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
         """Call `hook(grad)` when this tensor's gradient is complete; it may return another."""
@@ -322,7 +305,7 @@ class Tensor:
             )
         node = self.grad_fn
         if node is not None:
-            return node.register_tensor_hook(self._output_nr, hook)
+            return node._register_tensor_hook(self._output_nr, hook)
         table = self._leaf_hooks().tensor.setdefault(0, Table())
         return RemovableHandle(table, hook)
 
@@ -407,20 +390,51 @@ class Tensor:
             )
         if self._requires_grad and other._meta.dtype.kind != "f":
             raise DTypeError(
-                "data set to a tensor that requires gradients must be floating point dtype, got "
-                f"{other._meta.dtype.name}."
+                "data set to a tensor that requires gradients must be floating point or complex "
+                f"dtype, got {other._meta.dtype.name}."
             )
-        self._storage = other._storage
-        self._meta = other._meta
+        self._become(other._storage, other._meta)
 
-    def set_(self, source: Tensor) -> Tensor:
-        """Make this tensor, which must have no history, share the memory and layout of `source`."""
-        if self.requires_grad or self._view is not None:
+    @data.deleter
+    def data(self) -> None:
+        raise AutogradError("data cannot be deleted. Hint: set it to an empty tensor.")
+
+    def _become(self, storage: Storage, meta: Meta) -> None:
+        """Show other memory; what accumulates for a tensor of another kind is not this one's."""
+        mine = self._meta
+        if mine.shape != meta.shape or mine.dtype is not meta.dtype or mine.device != meta.device:
+            self._accumulate = None
+        self._storage, self._meta = storage, meta
+
+    def set_(
+        self, source: Tensor, storage_offset: int = 0, size: Any = None, stride: Any = None
+    ) -> Tensor:
+        """Make this tensor share the memory of `source`, and its layout if no other is given.
+
+        Raises:
+            AutogradError: it requires grad, and grad mode is on; or it is a view.
+        """
+        if not isinstance(source, Tensor):
+            raise ClgradTypeError(f"set_: got {type(source).__name__}. Expected a tensor.")
+        if self._view is not None:
             raise AutogradError(
-                "set_: the tensor requires grad or is a view. Expected a tensor without history. "
-                "Hint: assign to .data, or detach() first."
+                "set_: the tensor is a view. Expected a tensor of its own. Hint: detach() it first."
             )
-        self._storage, self._meta = source._storage, source._meta
+        if mode.grad and self.requires_grad:
+            raise AutogradError(
+                "set_: a leaf Variable that requires grad is being used in an in-place operation, "
+                "or a tensor with history. Hint: set_ it under no_grad(), or assign to .data."
+            )
+        if source._meta.dtype is not self._meta.dtype:
+            raise DTypeError(
+                f"set_: Could not set tensor of type {source._meta.dtype.name} to a tensor of type "
+                f"{self._meta.dtype.name}. Expected equal dtypes."
+            )
+        meta = source._meta
+        if size is not None:
+            meta = source.as_strided(size, stride, storage_offset)._meta
+        self._accumulate = None
+        self._storage, self._meta = source._storage, meta
         self._family().bump("set_")
         return self
 
@@ -431,21 +445,6 @@ class Tensor:
 
 def _wrapped(dim: int, tensor: Tensor, op: str) -> int:
     return wrap_dim(dim, tensor._meta.ndim, op)
-
-
-def _retainer(tensor: Tensor) -> Callable[[Tensor], None]:
-    weak = weakref.ref(tensor)
-
-    def retain(grad: Tensor) -> None:
-        alive = weak()
-        if alive is None or grad is None:
-            return
-        if alive._grad is None:
-            alive._grad = grad.clone() if grad.requires_grad else grad.detach().clone()
-        else:
-            alive._grad = alive._grad + grad
-
-    return retain
 
 
 def wrap(storage: Storage, meta: Meta, cls: type[Tensor] = Tensor) -> Tensor:

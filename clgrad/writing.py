@@ -20,7 +20,7 @@ from clgrad.ops.registry import OPS, Op
 from clgrad.ops.signature import Signature, signature, write_signature
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import check_inplace, edge_of, rebase, requires_grad_of
-from clgrad.tape.node import Edge, Node
+from clgrad.tape.node import CopyBackwards, Edge, Node, OverwriteNode
 from clgrad.tape.record import Plan, record, save_results
 from clgrad.tensor import Tensor
 
@@ -51,7 +51,7 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
     if edges is not None and plan.node is not None:
         mask = sum(1 << k for k, edge in enumerate(edges) if edge is not None)
         node, rule = record(plan, operands, numbers, edges, mask, old=True)
-        node.metas = (target._meta,)
+        node._metas = (target._meta,)
     for other in others:
         if other is not target and other._storage is storage:
             check_overlap(f"{op.label}_", target, others)
@@ -234,7 +234,7 @@ def run_(
             mask = sum(1 << k for k, edge in enumerate(edges) if edge is not None)
             numbers = tuple([o for o in operands if type(o) in NUMBERS])
             node, rule = record(plan, operands, numbers, edges, mask, old=True)
-            node.metas = (target._meta,)
+            node._metas = (target._meta,)
     before = mode.grad
     mode.grad = False
     try:
@@ -297,27 +297,6 @@ def run_forward_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()
 
 
 # ---- ops that only write -----------------------------------------------------------------------
-
-
-class OverwriteNode(Node):
-    """Node of an op that replaces every element: no gradient for the old ones."""
-
-    __slots__ = ()
-
-    def apply(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> Sequence[Any]:
-        (g,) = grads
-        if g is None:
-            return (None,) * len(self.edges)
-        return (
-            None if self.edges[0] is None else g._zeros(self.metas[0].shape),
-            *([g] if len(self.edges) > 1 else []),
-        )
-
-
-class CopyBackwards(OverwriteNode):
-    """Node of `copy_`."""
-
-    __slots__ = ()
 
 
 class FillBackward0(OverwriteNode):

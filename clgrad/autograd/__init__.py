@@ -1,6 +1,6 @@
 """Differentiation: `backward`, `grad`, custom functions, and checks of gradients."""
 
-from clgrad.autograd import forward_ad, functional, graph
+from clgrad.autograd import forward_ad, function, functional, graph
 from clgrad.autograd.backward import backward, grad
 from clgrad.autograd.function import Function, once_differentiable
 from clgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
@@ -15,17 +15,22 @@ from clgrad.tape.grad_mode import (
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
+    is_multithreading_enabled,
     no_grad,
     set_grad_enabled,
+    set_multithreading_enabled,
 )
+from clgrad.tape.saved import SavedTensor
 
 __all__ = [
     "Function",
     "GradcheckError",
+    "SavedTensor",
     "backward",
     "detect_anomaly",
     "enable_grad",
     "forward_ad",
+    "function",
     "functional",
     "grad",
     "gradcheck",
@@ -36,8 +41,10 @@ __all__ = [
     "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "is_multithreading_enabled",
     "no_grad",
     "once_differentiable",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
 ]

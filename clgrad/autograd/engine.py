@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad import dispatch
 from clgrad.autograd import traces
-from clgrad.autograd.running import Pass, passes
+from clgrad.autograd.running import running
 from clgrad.autograd.task import Root, Task, seed
+from clgrad.tape import anomaly
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.node import Edge, Node
+from clgrad.tape.saved import pack_hooks
+
+DEEPEST = 24
+"""Passes inside of one another in one thread; those further in get a thread and its stack."""
 
 
 def run(
@@ -32,6 +38,8 @@ def run(
     Returns:
         For each of `captures` its gradient, or None where none flowed or leaves accumulate.
     """
+    if len(running.tasks) >= DEEPEST:
+        return _elsewhere(lambda: run(roots, keep_graph, create_graph, captures, accumulate))
     before = mode.grad
     mode.grad = create_graph
     try:
@@ -54,7 +62,8 @@ def _run_nodes(
     task.count_dependencies(nodes)
     if captures is not None:
         task.find_needed(nodes)
-    passes.stack.append(Pass(limited=captures is not None))
+    hooks = pack_hooks.stack[:]
+    running.tasks.append(task)
     try:
         for node, number, grad in roots:
             task.add((node, number), seed(node, number) if grad is None else grad)
@@ -63,7 +72,35 @@ def _run_nodes(
         roots.clear()
         task.start(nodes)
         task.run()
+        task.node = None
+        while task.callbacks:
+            task.callbacks.pop(0)()
     finally:
-        passes.stack.pop()
+        running.tasks.pop()
         task.buffers.clear()
+        pack_hooks.stack[:] = hooks  # whatever user code has done inside
     return task.captured
+
+
+def _elsewhere(function: Callable[[], list[Any]]) -> list[Any]:
+    """Return what `function()` gives in another thread, whose stack is empty, in our modes."""
+    modes = (mode, anomaly.mode, pack_hooks)
+    ours = [dict(vars(one)) for one in modes]
+    made: list[Any] = []
+
+    def call() -> None:
+        for one, state in zip(modes, ours, strict=True):
+            vars(one).update(state)
+        try:
+            made.append(function())
+        except BaseException as error:
+            made.append(error)
+            made.append(None)
+
+    thread = threading.Thread(target=call, name="clgrad-reentrant")
+    thread.start()
+    thread.join()
+    if len(made) > 1:
+        raise made[0]
+    found: list[Any] = made[0]
+    return found

@@ -1,175 +1,135 @@
-"""Custom functions: forward and backward written by the user, recorded as one node.
-
-The context that `forward` and `backward` get is the node itself, so what the user stores on it
-lives as long as the graph does.
-"""
+"""Custom functions: forward and backward written by the user, recorded as one node."""
 
 from __future__ import annotations
 
 import functools
+import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad.errors import AutogradError, ClgradTypeError
+from clgrad.autograd.context import FunctionCtx, FunctionNode
+from clgrad.errors import AutogradError
+from clgrad.graph.position import stacklevel
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import (
     CUSTOM,
     MULTI_OUTPUT,
-    check_inplace,
+    accumulator,
+    check_view,
     edge_of,
     make_view,
     rebase,
     requires_grad_of,
 )
 from clgrad.tape.node import Edge, Grads, Node
-from clgrad.tape.saved import SavedTensor, freed, save, save_result
+from clgrad.tape.saved import SavedTensor, save, save_nothing, save_result
 from clgrad.tensor import Tensor
 
+__all__ = [
+    "BackwardCFunction",
+    "Function",
+    "FunctionCtx",
+    "InplaceFunction",
+    "once_differentiable",
+]
 
-class FunctionNode(Node):
-    """The node of a custom function, and its `ctx`.
-
-    Attributes:
-        needs_input_grad: for each argument of `apply`, whether its gradient is asked for.
-    """
-
-    __slots__ = (
-        "__dict__", "_dirty", "_materialize", "_non_differentiable", "_places", "_released",
-        "_saved", "_to_save", "needs_input_grad",
-    )  # fmt: skip
-
-    _function: type[Function]
-
-    def __init__(self) -> None:
-        super().__init__((), ())
-        self.needs_input_grad: tuple[bool, ...] = ()
-        self._to_save: tuple[Any, ...] = ()
-        self._saved: tuple[SavedTensor | None, ...] = ()
-        self._dirty: tuple[Any, ...] = ()
-        self._non_differentiable: tuple[Any, ...] = ()
-        self._materialize = True
-        self._released = False
-        self._places: tuple[int, ...] = ()  # of the tensors among the arguments
-
-    # ---- what forward calls -------------------------------------------------------------------
-
-    def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Save inputs or outputs for `backward`, which reads them as `saved_tensors`."""
-        for tensor in tensors:
-            if tensor is not None and not isinstance(tensor, Tensor):
-                raise ClgradTypeError(
-                    "save_for_backward can only save variables, but got "
-                    f"{type(tensor).__name__}. Hint: store other things as attributes of ctx."
-                )
-        self._to_save = tensors
-
-    def mark_dirty(self, *tensors: Tensor) -> None:
-        """Say which inputs `forward` wrote in place."""
-        self._dirty = tensors
-
-    def mark_non_differentiable(self, *tensors: Tensor) -> None:
-        """Say which outputs have no gradient."""
-        self._non_differentiable = tensors
-
-    def set_materialize_grads(self, value: bool) -> None:
-        """Choose whether `backward` gets zeros (the default) or None where nothing flowed."""
-        self._materialize = value
-
-    # ---- what backward reads ------------------------------------------------------------------
-
-    @property
-    def saved_tensors(self) -> tuple[Tensor | None, ...]:
-        """The tensors that `forward` saved.
-
-        Raises:
-            GraphFreedError: a backward released them.
-            VersionError: one was overwritten in place.
-        """
-        if self._released:
-            raise freed(self)
-        return tuple([None if one is None else one.unpack(self) for one in self._saved])
-
-    def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
-        if self._released and self._saved:
-            raise freed(self)
-        given = list(grads)
-        if self._materialize:
-            known = next((g for g in given if g is not None), None)
-            for k, (grad, meta) in enumerate(zip(given, self.metas, strict=True)):
-                if grad is None and meta.dtype.is_floating_point and known is not None:
-                    given[k] = known._zeros(meta.shape).to(meta.dtype)
-            if known is None:
-                return (None,) * len(self.edges)
-        name = type(self).__name__
-        results = self._function.backward(self, *given)
-        if not isinstance(results, tuple):
-            results = (results,)
-        count = len(self.needs_input_grad)
-        if len(results) > count and all(r is None for r in results[count:]):
-            results = results[:count]
-        if len(results) != count:
-            raise AutogradError(
-                f"function {name} returned an incorrect number of gradients (expected {count}, "
-                f"got {len(results)}). Hint: return one, or None, for each argument of forward."
-            )
-        for k, result in enumerate(results):
-            if result is None:
-                continue
-            if not isinstance(result, Tensor):
-                raise ClgradTypeError(
-                    f"function {name} returned {type(result).__name__} as gradient {k}. Expected "
-                    "a tensor or None."
-                )
-            if k not in self._places:
-                raise AutogradError(
-                    f"function {name} returned a gradient different than None at position "
-                    f"{k + 1}, but the corresponding forward input was not a Variable."
-                )
-        return [results[k] for k in self._places]
-
-    def release(self) -> None:
-        self._released = True
-        for one in self._saved:
-            if one is not None:
-                one.release()
+BackwardCFunction = FunctionNode
+"""PyTorch's name of the class of custom functions' nodes."""
 
 
 class Function:
     """Base of custom functions: write `forward` and `backward` as static methods, call `apply`.
 
     Either `forward(ctx, *args)`, or `forward(*args)` and `setup_context(ctx, inputs, output)`.
+
+    Attributes:
+        clear_saved_tensors_on_access: let go of what was saved the first time it is read.
+        boxed_grads_call: give `backward` a list of gradients instead of one argument for each, so
+            that it can let go of them one by one.
+        generate_vmap_rule: taken for PyTorch's sake.
     """
 
-    _node_class: type[FunctionNode] | None = None
+    _backward_cls: type[FunctionNode]
+    _signature: inspect.Signature | None = None
+    clear_saved_tensors_on_access = False
+    boxed_grads_call = False
+    generate_vmap_rule = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._signature = None
+        cls._backward_cls = type(f"{cls.__name__}Backward", (FunctionNode,), {"_forward_cls": cls})
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all "
+            f"static. Hint: call {type(self).__name__}.apply(...).",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise AutogradError(
+            "Legacy autograd function with non-static forward method is deprecated. Expected a "
+            f"static forward and a call of the class. Hint: {type(self).__name__}.apply(...)."
+        )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Compute the outputs; not recorded."""
-        raise NotImplementedError("a custom Function needs a static method forward().")
+        raise NotImplementedError(
+            "You must implement the forward function for custom autograd.Function. "
+            "Hint: a static method forward(ctx, *args)."
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Save what backward needs, if `forward` takes no `ctx`."""
+        raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Return a gradient, or None, for each argument of `apply`."""
-        raise NotImplementedError("a custom Function needs a static method backward().")
-
-    setup_context: Callable[..., Any] | None = None
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom "
+            "autograd.Function to use it with backward mode AD. "
+            "Hint: a static method backward(ctx, *grads)."
+        )
 
     vjp = backward
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise ClgradTypeError(
-            f"{type(self).__name__}: a Function is not to be instantiated. Hint: call "
-            f"{type(self).__name__}.apply(...)."
+    @classmethod
+    def _derivative(cls) -> Callable[..., Any]:
+        """Return whichever of `backward` and `vjp` was written."""
+        if cls.vjp is Function.vjp:
+            return cls.backward
+        if cls.backward is not Function.backward:
+            raise AutogradError(
+                f"Implementing both 'backward' and 'vjp' for a custom Function is not allowed: "
+                f"{cls.__name__} has both. Expected one of them; they mean the same."
+            )
+        return cls.vjp
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """Return the tangents of the outputs, given those of the inputs."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with "
+            "forward mode AD. Hint: a static method jvp(ctx, *tangents)."
         )
 
     @classmethod
-    def apply(cls, *args: Any) -> Any:
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, and record one node if an argument requires grad."""
-        node_class = cls.__dict__.get("_node_class")
-        if node_class is None:
-            node_class = type(f"{cls.__name__}Backward", (FunctionNode,), {"_function": cls})
-            cls._node_class = node_class
-        node: FunctionNode = node_class()
+        apart = cls.setup_context is not Function.setup_context
+        if apart:
+            if cls._signature is None:
+                cls._signature = inspect.signature(cls.forward)
+            bound = cls._signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            args, kwargs = bound.args, bound.kwargs
+        node = cls._backward_cls()
         grad = mode.grad
         tensors = [(k, a) for k, a in enumerate(args) if isinstance(a, Tensor)]
         edges: list[Edge | None] = [edge_of(t) if grad else None for _, t in tensors]
@@ -179,37 +139,48 @@ class Function:
         node._places = tuple([k for k, _ in tensors])
         mode.grad = False
         try:
-            if cls.setup_context is None:
-                results = cls.forward(node, *args)
-            else:
-                results = cls.forward(*args)
+            if apart:
+                results = cls.forward(*args, **kwargs)
                 cls.setup_context(node, args, results)
+            else:
+                results = cls.forward(node, *args, **kwargs)
         finally:
             mode.grad = grad
         single = not isinstance(results, tuple)
         outputs = [results] if single else list(results)
-        node.edges = tuple(edges)
-        _Wrapping(node, [t for _, t in tensors], recorded, len(outputs)).outputs(outputs)
+        node._edges = tuple(edges)
+        _Wrapping(node, [t for _, t in tensors], recorded, apart).outputs(outputs)
         return outputs[0] if single else tuple(outputs)
+
+
+Function._backward_cls = type("FunctionBackward", (FunctionNode,), {"_forward_cls": Function})
+
+
+class InplaceFunction(Function):
+    """The old base of functions that write in place; `ctx.mark_dirty` is what counts."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
 
 
 class _Wrapping:
     """Gives the outputs of a custom function their history."""
 
     def __init__(
-        self, node: FunctionNode, inputs: list[Tensor], recorded: bool, count: int
+        self, node: FunctionNode, inputs: list[Tensor], recorded: bool, apart: bool
     ) -> None:
         self.node = node
         self.inputs = inputs
         self.recorded = recorded
-        self.count = count
+        self.apart = apart
         self.renamed: dict[int, tuple[Tensor, int, Any]] = {}  # id of an output -> what it became
 
     def outputs(self, outputs: list[Any]) -> None:
         node = self.node
-        dirty = {id(t) for t in node._dirty}
-        plain = {id(t) for t in node._non_differentiable}
-        for tensor in node._dirty:
+        dirty = {id(t) for t in node.dirty_tensors}
+        plain = {id(t) for t in node.non_differentiable}
+        for tensor in node.dirty_tensors:
             if not any(tensor is out for out in outputs):
                 raise AutogradError(
                     "Some elements marked as dirty during the forward method were not returned as "
@@ -218,51 +189,95 @@ class _Wrapping:
                 )
         metas: list[Any] = [getattr(o, "_meta", None) for o in outputs]
         known = next((m for m in metas if m is not None), None)
-        node.metas = tuple([known if m is None else m for m in metas])
-        for k, out in enumerate(outputs):
+        node._metas = tuple([known if m is None else m for m in metas])
+        node._differentiable = tuple(
+            [
+                id(o) not in plain and o._meta.dtype.kind == "f" if isinstance(o, Tensor) else None
+                for o in outputs
+            ]
+        )
+        given = list(outputs)
+        for k, out in enumerate(given):
             if isinstance(out, Tensor):
-                outputs[k] = self.one(out, k, id(out) in dirty, id(out) in plain)
-            elif out is not None and self.recorded and self.count == 1:
-                raise ClgradTypeError(
-                    f"{type(node).__name__}: forward returned {type(out).__name__}. Expected a "
-                    "tensor or a tuple of them."
-                )
+                kind = self.recorded and bool(node._differentiable[k])
+                outputs[k] = self.one(out, k, id(out) in dirty, kind, len(given))
+                if out._view is not None or outputs[k]._view is not None:
+                    self.as_view(outputs[k], out, id(out) in dirty)
+        if self.recorded and sum(map(bool, node._differentiable)) > 1:
+            for out in outputs:
+                if isinstance(out, Tensor) and out._view is not None:
+                    out._view.creation = MULTI_OUTPUT
         if self.recorded:
-            node._saved = tuple([self.saved(t) for t in node._to_save])
-        node._to_save = node._dirty = node._non_differentiable = ()
+            node._saved = tuple([self.saved(t) for t in node.to_save])
+        node.to_save = node.dirty_tensors = node.non_differentiable = ()
 
-    def one(self, out: Tensor, k: int, dirty: bool, plain: bool) -> Tensor:
+    def one(self, out: Tensor, k: int, dirty: bool, differentiable: bool, count: int) -> Tensor:
         is_input = any(out is t for t in self.inputs)
-        differentiable = self.recorded and not plain and out._meta.dtype.kind == "f"
-        if dirty and not is_input:
-            raise AutogradError(
-                "mark_dirty: a tensor that is no input of the Function was marked as dirty."
-            )
         if not differentiable:
-            if is_input and not dirty:
+            if not requires_grad_of(out):
+                return self.known(out, self.alias(out) if is_input and not dirty else out, k, None)
+            if is_input:
                 return self.known(out, out.detach(), k, None)
-            if not is_input:
-                out._requires_grad, out._grad_fn = False, None
+            if out._view is None:
+                out._requires_grad, out._grad_fn, out._output_nr = False, None, 0
             return out
         if dirty:
-            check_inplace(out)
-            if self.count > 1 and out._view is not None:
-                raise AutogradError(
-                    "If your Function modifies Tensors inplace that are views, it must return "
-                    "them as its only output. Hint: clone() the input."
+            if not is_input:
+                warnings.warn(
+                    "ctx.mark_dirty() received a tensor that was not an input. Only input Tensors "
+                    "that have been mutated should be passed to ctx.mark_dirty().",
+                    UserWarning,
+                    stacklevel=stacklevel(),
                 )
+            self.check_dirty(out, count)
             out._family().bump("mark_dirty")  # forward may have written by other means than ops
-            return self.known(out, out, k, rebase(out, self.node))
+            return self.known(out, out, k, rebase(out, self.node, k))
         if is_input:
-            twin = make_view(out, out._meta, MULTI_OUTPUT if self.count > 1 else CUSTOM)
-            return self.known(out, self.attached(twin, k), k, None)
-        if out._view is not None:
-            family = any(out._view.base is (t._view.base if t._view else t) for t in self.inputs)
-            if family:
-                out._view.creation = MULTI_OUTPUT if self.count > 1 else CUSTOM
-            elif not out._view.base._requires_grad:
-                out._view = None  # a view of something that only forward knew
+            if self.apart and any(out is t for t in self.node.to_save):
+                raise AutogradError(
+                    "An input that has been returned as-is as output is being saved for backward. "
+                    "This is not supported if you override setup_context. Hint: return and save a "
+                    "view of it, x.view_as(x), or save it in a forward that takes ctx."
+                )
+            return self.known(out, self.attached(self.alias(out), k), k, None)
         return self.known(out, self.attached(out, k), k, None)
+
+    def check_dirty(self, out: Tensor, count: int) -> None:
+        """Raise if what `forward` wrote may not be written."""
+        if out._grad_fn is None and out._requires_grad and out._view is None:
+            raise AutogradError(
+                "a leaf Variable that requires grad has been used in an in-place operation. "
+                "Expected a leaf to keep its value. Hint: clone() it before the call."
+            )
+        view = out._view
+        if view is None:
+            return
+        check_view(out)
+        if view.base._requires_grad and view.base._grad_fn is None:
+            raise AutogradError(
+                "a view of a leaf Variable that requires grad has been used in an in-place "
+                "operation. Expected a leaf to keep its value. Hint: clone() it before the call."
+            )
+        if count > 1:
+            raise AutogradError(
+                "If your Function modifies inplace an input that is a view of another Tensor, your "
+                "Function cannot return more than one Tensor. Hint: clone() the input, or do the "
+                "in-place part in a Function of its own."
+            )
+
+    def alias(self, out: Tensor) -> Tensor:
+        """Return what stands for an input that is returned as it is: a view of it."""
+        made: Tensor = make_view(out, out._meta, CUSTOM)
+        return made
+
+    def as_view(self, became: Tensor, out: Tensor, dirty: bool) -> None:
+        """Note that a view came out of a custom function, which forbids in-place ops on it."""
+        if dirty and any(out is t for t in self.inputs):
+            return
+        view = became._view
+        if view is not None:
+            view.creation = CUSTOM
+            view.version = became._family().version
 
     def attached(self, tensor: Tensor, k: int) -> Tensor:
         tensor._grad_fn = self.node
@@ -274,9 +289,9 @@ class _Wrapping:
         self.renamed[id(out)] = (became, k, view)
         return became
 
-    def saved(self, tensor: Tensor | None) -> SavedTensor | None:
+    def saved(self, tensor: Tensor | None) -> SavedTensor:
         if tensor is None:
-            return None
+            return save_nothing()
         found = self.renamed.get(id(tensor))
         if found is not None:
             became, k, view = found
@@ -289,7 +304,7 @@ class _Wrapping:
         return save(tensor, edge_of(tensor) if requires_grad_of(tensor) else None)
 
 
-class _OnceNode(Node):
+class Error(Node):
     """Ends the graph behind a backward that may not be differentiated again."""
 
     __slots__ = ("function",)
@@ -317,19 +332,21 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
         if not recording or not any(isinstance(g, Tensor) and requires_grad_of(g) for g in grads):
             return results
         outputs = results if isinstance(results, tuple) else (results,)
-        edges = [edge_of(g) for g in grads if isinstance(g, Tensor)]
-        tensors = [o for o in outputs if isinstance(o, Tensor)]
-        node = _OnceNode(edges, [t._meta for t in tensors])
-        node.function = type(ctx).__name__
-        fresh = []
-        for out in outputs:
+        fresh = [o.detach() if isinstance(o, Tensor) else o for o in outputs]
+        known = next((o._meta for o in fresh if isinstance(o, Tensor)), None)
+        edges: list[Edge | None] = []
+        for out in fresh:
             if isinstance(out, Tensor):
-                twin = out.detach()
-                twin._grad_fn, twin._requires_grad = node, True
-                twin._output_nr = next(i for i, t in enumerate(tensors) if t is out)
-                fresh.append(twin)
+                leaf = out.detach()
+                leaf._requires_grad = True
+                edges.append((accumulator(leaf), 0))
             else:
-                fresh.append(out)
+                edges.append(None)
+        node = Error(edges, [getattr(o, "_meta", known) for o in fresh])
+        node.function = type(ctx).__name__
+        for k, out in enumerate(fresh):
+            if isinstance(out, Tensor):
+                out._grad_fn, out._requires_grad, out._output_nr = node, True, k
         return tuple(fresh) if isinstance(results, tuple) else fresh[0]
 
     return wrapped

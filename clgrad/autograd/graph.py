@@ -1,34 +1,50 @@
-"""Looking at and interfering with the graph: saved-tensor hooks, edges, node utilities."""
+"""Looking at and interfering with the graph: edges, hooks of several tensors, versions.
+
+What it saves can be changed by `saving` and shown by `holding`; both are reached from here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from types import TracebackType
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from clgrad.errors import AutogradError
+from clgrad.autograd.holding import SavedRecord, memory_report, saved_tensors
+from clgrad.autograd.running import running, will_engine_execute_node
+from clgrad.autograd.saving import (
+    allow_mutation_on_saved_tensors,
+    disable_saved_tensors_hooks,
+    save_on_cpu,
+    saved_tensors_hooks,
+)
+from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.tape.hooks import RemovableHandle
-from clgrad.tape.inplace import edge_of
+from clgrad.tape.inplace import accumulator, edge_of
 from clgrad.tape.node import Node
-from clgrad.tape.saved import Switch, pack_hooks
 from clgrad.tensor import Tensor
 
 __all__ = [
     "GradientEdge",
     "Node",
+    "SavedRecord",
+    "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
+    "increment_version",
+    "memory_report",
     "register_multi_grad_hook",
     "save_on_cpu",
+    "saved_tensors",
     "saved_tensors_hooks",
 ]
 
 
 class GradientEdge(NamedTuple):
-    """Where a tensor's gradient goes."""
+    """Where a tensor's gradient goes; stands for the tensor in `grad` and `backward`."""
 
     node: Node
     output_nr: int
+    ownership_token: Node | None = None
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
@@ -42,101 +58,72 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     return GradientEdge(*edge)
 
 
-class saved_tensors_hooks:  # noqa: N801  # PyTorch's name
-    """Inside the block, saved tensors pass through `pack` when saved and `unpack` when read.
-
-    Args:
-        pack: gets the tensor, returns anything.
-        unpack: gets what `pack` returned, returns a tensor with the same content.
-    """
-
-    def __init__(self, pack: Callable[[Tensor], Any], unpack: Callable[[Any], Tensor]) -> None:
-        self.pack_hook = pack
-        self.unpack_hook = unpack
-
-    def __enter__(self) -> None:
-        if pack_hooks.forbidden is not None:
-            raise AutogradError(pack_hooks.forbidden)
-        Switch.used = True
-        pack_hooks.stack.append((self.pack_hook, self.unpack_hook))
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pack_hooks.stack.pop()
-
-
-class save_on_cpu(saved_tensors_hooks):  # noqa: N801  # PyTorch's name
-    """Inside the block, what is saved for backward waits on the host."""
-
-    def __init__(self, pin_memory: bool = False, device_type: str = "") -> None:
-        def pack(tensor: Tensor) -> Any:
-            return tensor.device, tensor.dtype, tensor.numpy(force=True)
-
-        def unpack(packed: Any) -> Tensor:
-            device, dtype, array = packed
-            made: Tensor = Tensor._construct(array, dtype=dtype, device=device)
-            return made
-
-        super().__init__(pack, unpack)
-
-
-class disable_saved_tensors_hooks:  # noqa: N801  # PyTorch's name
-    """Inside the block, `saved_tensors_hooks` may not be used: it raises `message`."""
-
-    def __init__(self, message: str) -> None:
-        self.message = message
-
-    def __enter__(self) -> None:
-        self._before, pack_hooks.forbidden = pack_hooks.forbidden, self.message
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pack_hooks.forbidden = self._before
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Count a write that was made by other means than ops; inference tensors are passed over."""
+    tensors: Any = (tensor,) if isinstance(tensor, Tensor) else tensor
+    for one in tensors:
+        if not one._inference:
+            one._family().bump("increment_version")
 
 
 def register_multi_grad_hook(
-    tensors: Sequence[Tensor], hook: Callable[..., None], *, mode: str = "all"
+    tensors: Sequence[Tensor], fn: Callable[[Any], None], *, mode: str = "all"
 ) -> RemovableHandle:
-    """Call `hook` when the gradients of all of `tensors` are there (`any`: of the first one).
+    """Call `fn` in each pass when the gradients of all of `tensors` are there, or of the first.
 
     Args:
-        hook: with `all` it gets a list of gradients, with `any` one gradient.
+        tensors: those to which the pass does not come are not waited for.
+        fn: with `all` it gets a list of gradients, None for those that were not computed; with
+            `any` one gradient.
 
     Returns:
         A handle that removes all of it.
     """
     if mode not in ("all", "any"):
-        raise AutogradError(f"register_multi_grad_hook: mode {mode!r}. Expected 'all' or 'any'.")
-    buffer: list[Any] = [None] * len(tensors)
-    left = len(tensors)
+        raise ClgradValueError(f"Expects mode to be one of ('all', 'any') but got {mode}.")
+    key = object()
+    if mode == "any":
 
-    def collect(place: int) -> Callable[[Tensor], None]:
+        def first(grad: Tensor) -> None:
+            notes = running.tasks[-1].notes
+            if key not in notes:
+                notes[key] = True
+                fn(grad)
+
+        return _Handles([t.register_hook(first) for t in tensors if t.requires_grad])
+    places = [_place(t) for t in tensors]
+
+    def collect(number: int) -> Callable[[Tensor], None]:
         def inner(grad: Tensor) -> None:
-            nonlocal left
-            left -= 1
-            if mode == "any":
-                if left == len(tensors) - 1:
-                    hook(grad)
-            else:
-                buffer[place] = grad
-            if left == 0:
-                if mode == "all":
-                    hook(list(buffer))
-                buffer[:] = [None] * len(tensors)
-                left = len(tensors)
+            notes = running.tasks[-1].notes
+            if key not in notes:
+                nodes = [place() for place in places]
+                calls = [node for node in nodes if node and will_engine_execute_node(node)]
+                notes[key] = len(calls), [None] * len(places)
+            left, buffer = notes[key]
+            buffer[number] = grad
+            notes[key] = left - 1, buffer
+            if left == 1:
+                del notes[key]
+                fn(buffer)
 
         return inner
 
-    handles = [t.register_hook(collect(k)) for k, t in enumerate(tensors)]
-    return _Handles(handles)
+    return _Handles([t.register_hook(collect(k)) for k, t in enumerate(tensors)])
+
+
+def _place(tensor: Tensor) -> Callable[[], Node | None]:
+    """Return a function for the node to which a tensor's gradient goes; it keeps nothing alive."""
+    node = tensor.grad_fn
+    if node is not None:
+        return weakref.ref(node)
+    leaf = weakref.ref(tensor)
+
+    def found() -> Node | None:
+        alive = leaf()
+        return None if alive is None or not alive.requires_grad else accumulator(alive)
+
+    return found
 
 
 class _Handles(RemovableHandle):

@@ -7,16 +7,17 @@ decides the order, adds up, calls hooks, and lets go of what was read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from clgrad import dispatch
-from clgrad.errors import AutogradError, DeviceError, ShapeError
+from clgrad.autograd.running import Pass
+from clgrad.errors import AutogradError, ClgradTypeError, DeviceError, DTypeError, ShapeError
 from clgrad.ops import creation as _creation  # noqa: F401  # enters the table
 from clgrad.ops.registry import OPS
 from clgrad.tape import anomaly
-from clgrad.tape.hooks import NodeHooks
+from clgrad.tape.hooks import NodeHooks, hook_name
 from clgrad.tape.node import LAST, Edge, Node
 from clgrad.tensor import Tensor
 
@@ -24,7 +25,7 @@ Root = tuple[Node, int, Tensor | None]
 """Where a pass starts: node, output number, and its gradient or None for ones."""
 
 
-class Task:
+class Task(Pass):
     """One backward pass.
 
     Attributes:
@@ -34,11 +35,15 @@ class Task:
         captures: node -> {output number: places in `captured`} for `grad(inputs=...)`.
         needed: nodes that lead to a capture, or None if all nodes run.
         accumulate: whether leaves that are reached add to their `.grad`.
+        roots: where it starts.
+        node: what is being run.
+        callbacks: what is to be called at its end.
+        notes: what hooks that wait for one another have seen of it.
     """
 
     __slots__ = (
-        "accumulate", "buffers", "captured", "captures", "keep_graph", "needed", "pending",
-        "pushed", "ready",
+        "accumulate", "buffers", "callbacks", "captured", "captures", "keep_graph", "needed",
+        "node", "notes", "pending", "pushed", "ready", "roots",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +53,7 @@ class Task:
         count: int,
         accumulate: bool,
     ) -> None:
+        super().__init__()
         self.pending: dict[Node, int] = {}
         self.buffers: dict[Node, list[Any]] = {}
         self.ready: list[tuple[int, int, Node]] = []
@@ -57,15 +63,25 @@ class Task:
         self.needed: set[Node] | None = None
         self.keep_graph = keep_graph
         self.accumulate = accumulate
+        self.roots: Sequence[Node] = ()
+        self.node: Node | None = None
+        self.callbacks: list[Callable[[], Any]] = []
+        self.notes: dict[Any, Any] = {}
+
+    @property
+    def limited(self) -> bool:
+        """Whether gradients of some inputs alone are computed."""
+        return self.needed is not None
 
     def count_dependencies(self, roots: Sequence[Node]) -> None:
         """Walk the graph once and count, for each node, the edges that lead to it."""
         pending = self.pending
+        self.roots = roots
         stack = list(dict.fromkeys(roots))
         for node in stack:
             pending[node] = 0
         while stack:
-            for edge in stack.pop().edges:
+            for edge in stack.pop()._edges:
                 if edge is not None:
                     node = edge[0]
                     if node in pending:
@@ -84,13 +100,13 @@ class Task:
                 if node in reaches:
                     stack.pop()
                     continue
-                later = [e[0] for e in node.edges if e is not None and e[0] not in reaches]
+                later = [e[0] for e in node._edges if e is not None and e[0] not in reaches]
                 if later:
                     stack.extend(later)
                     continue
                 stack.pop()
                 reaches[node] = node in self.captures or any(
-                    e is not None and reaches[e[0]] for e in node.edges
+                    e is not None and reaches[e[0]] for e in node._edges
                 )
         self.needed = {node for node, yes in reaches.items() if yes}
 
@@ -99,17 +115,17 @@ class Task:
         for node in dict.fromkeys(roots):
             if self.pending[node] == 0 and (self.needed is None or node in self.needed):
                 self.pushed += 1
-                heappush(self.ready, (-node.seq, self.pushed, node))
+                heappush(self.ready, (-node._seq, self.pushed, node))
 
     def add(self, edge: Edge, grad: Any) -> None:
         """Add a gradient to the buffer of the node and output that `edge` names."""
         node, number = edge
         buffer = self.buffers.get(node)
-        metas = node.metas
+        metas = node._metas
         if buffer is None:
             buffer = self.buffers[node] = [None] * len(metas)
         if grad._meta is not metas[number]:
-            grad = fit(grad, metas[number], node, number)
+            grad = fit(grad, metas[number], None, ())
         old = buffer[number]
         buffer[number] = grad if old is None else old + grad
 
@@ -118,15 +134,15 @@ class Task:
         ready, buffers, keep = self.ready, self.buffers, self.keep_graph
         plain = not self.captures and self.needed is None and not anomaly.mode.on
         while ready:
-            node = heappop(ready)[2]
+            self.node = node = heappop(ready)[2]
             grads = buffers.pop(node, None)
             if grads is None:
-                grads = [None] * len(node.metas)
-            edges = node.edges
-            if plain and node.hooks is None:  # nothing of `evaluate` applies but the node itself
+                grads = [None] * len(node._metas)
+            edges = node._edges
+            if plain and node._hooks is None:  # nothing of `evaluate` applies but the node itself
                 results = node.apply(grads, None)
                 if not keep:
-                    node.release()
+                    node._release()
                 if len(results) != len(edges):
                     raise _miscounted(node, results)
             else:
@@ -143,9 +159,9 @@ class Task:
                 continue
             target, number = edge
             if grad is not None:
-                metas = target.metas
+                metas = target._metas
                 if grad._meta is not metas[number]:
-                    grad = fit(grad, metas[number], target, number)
+                    grad = fit(grad, metas[number], self.node, results)
                 buffer = buffers.get(target)
                 if buffer is None:
                     buffer = buffers[target] = [None] * len(metas)
@@ -154,17 +170,17 @@ class Task:
             left = pending[target] = pending[target] - 1
             if left == 0 and (needed is None or target in needed):
                 self.pushed += 1
-                heappush(self.ready, (-target.seq, self.pushed, target))
+                heappush(self.ready, (-target._seq, self.pushed, target))
 
     def evaluate(self, node: Node, grads: list[Any]) -> Sequence[Any]:
         """Run one node with its hooks; returns a gradient for each edge."""
-        hooks = node.hooks
+        hooks = node._hooks
         wanted: list[bool] | None = None
         last = False
         if self.needed is not None:
             needed = self.needed
-            wanted = [e is not None and e[0] in needed for e in node.edges]
-            last = (not self.accumulate) if node.seq == LAST else True not in wanted
+            wanted = [e is not None and e[0] in needed for e in node._edges]
+            last = not self.accumulate and (node._seq == LAST or True not in wanted)
         captures = self.captures.get(node)
         if captures is not None and not last:  # what passes on is captured before its hooks
             self.capture(captures, grads)
@@ -173,22 +189,23 @@ class Task:
         if last:
             if captures is not None:
                 self.capture(captures, grads)
-            return [None] * len(node.edges)
+            return [None] * len(node._edges)
         if hooks is not None and hooks.pre:
             for hook in list(hooks.pre.values()):
                 given = hook(tuple(grads))
                 if given is not None:
-                    grads[:] = _as_grads(given, len(grads), node, "prehook")
+                    grads[:] = _checked(hook, given, grads)
+                    del given  # or `.grad` could not take over its memory
         results = _watched(node, grads, wanted) if anomaly.mode.on else node.apply(grads, wanted)
         if not self.keep_graph:
-            node.release()
-        if len(results) != len(node.edges):
+            node._release()
+        if len(results) != len(node._edges):
             raise _miscounted(node, results)
         if hooks is not None and hooks.post:
             for hook in list(hooks.post.values()):
                 given = hook(tuple(results), tuple(grads))
                 if given is not None:
-                    results = _as_grads(given, len(results), node, "hook")
+                    results = _checked(hook, given, results)
         return results
 
     def capture(self, captures: dict[int, list[int]], grads: list[Any]) -> None:
@@ -201,7 +218,7 @@ class Task:
 def _miscounted(node: Node, results: Sequence[Any]) -> AutogradError:
     return AutogradError(
         f"{node.name()} returned an invalid gradient: {len(results)} gradients for "
-        f"{len(node.edges)} inputs. Expected one, or None, for each."
+        f"{len(node._edges)} inputs. Expected one, or None, for each."
     )
 
 
@@ -223,72 +240,112 @@ def _tensor_hooks(hooks: NodeHooks, grads: list[Any]) -> None:
     for number, table in list(hooks.tensor.items()):
         for hook in list(table.values()):
             grad = grads[number]
-            if grad is None:
-                continue
             given = hook(grad)
             if given is not None:
-                if not isinstance(given, Tensor):
-                    raise TypeError(
-                        f"hook: returned {type(given).__name__}. Expected a tensor or None."
-                    )
-                if given._meta.shape != grad._meta.shape:
-                    raise ShapeError(
-                        f"hook: returned a gradient of shape {list(given._meta.shape)}. Expected "
-                        f"{list(grad._meta.shape)}, as it was given. hook has changed the size of "
-                        "value."
-                    )
+                _check_one(hook, given, grad)
                 grads[number] = given
     for number, retain in list(hooks.retain.items()):
         if grads[number] is not None:
             retain(grads[number])
 
 
-def _as_grads(given: Any, count: int, node: Node, kind: str) -> list[Any]:
-    made = list(given) if isinstance(given, tuple | list) else [given]
-    if len(made) != count:
-        raise AutogradError(
-            f"{node.name()}: a {kind} returned {len(made)} gradients. Expected {count}."
+def _checked(hook: Any, given: Any, grads: Sequence[Any]) -> Sequence[Any]:
+    """Return what a hook of a node gave in the place of `grads`."""
+    if not isinstance(given, tuple):
+        raise ClgradTypeError(
+            f"hook {hook_name(hook)!r}: expected tuple, but hook returned "
+            f"{type(given).__name__!r}. Hint: return one gradient, or None, for each that it got."
         )
-    return made
+    if len(given) != len(grads):
+        raise AutogradError(
+            f"hook {hook_name(hook)!r} has returned an incorrect number of values (got "
+            f"{len(given)}, but expected {len(grads)}). Hint: one for each that it got."
+        )
+    for one, grad in zip(given, grads, strict=True):
+        if one is not None:
+            _check_one(hook, one, grad)
+    return given
 
 
-def fit(grad: Any, meta: Any, node: Node, number: int) -> Any:
+def _check_one(hook: Any, given: Any, grad: Any) -> None:
+    """Raise if a hook gave something that cannot stand for `grad`."""
+    name = hook_name(hook)
+    if not isinstance(given, Tensor):
+        raise ClgradTypeError(
+            f"hook {name!r}: expected Variable, but hook returned {type(given).__name__!r}. "
+            "Hint: return a tensor, or None to leave the gradient as it is."
+        )
+    if grad is None:
+        raise AutogradError(
+            f"hook {name!r}: can't replace a None gradient with a non-None value. Hint: a hook "
+            "is called with None where nothing flowed; return None then."
+        )
+    new, old = given._meta, grad._meta
+    if new.dtype is not old.dtype:
+        raise DTypeError(
+            f"hook {name!r} has changed the type of value (was {old.dtype!r} got {new.dtype!r}). "
+            "Hint: cast back what it returns."
+        )
+    if new.device != old.device:
+        raise DeviceError(
+            f"hook {name!r} has changed the device of value (was {old.device} got {new.device}). "
+            "Hint: move back what it returns."
+        )
+    if new.shape != old.shape:
+        raise ShapeError(
+            f"hook {name!r} has changed the size of value: {list(old.shape)} became "
+            f"{list(new.shape)}. Hint: return a gradient of the shape that it got."
+        )
+
+
+def fit(grad: Any, meta: Any, maker: Node | None, made: Sequence[Any]) -> Any:
     """Return `grad` summed to the shape of `meta` and cast to its dtype.
+
+    Args:
+        maker: the node that made it, for error texts; None for one that the user gave.
+        made: all that it made.
 
     Raises:
         ShapeError: it does not broadcast from that shape.
         DeviceError: it is on another device.
     """
-    have, want = grad._meta.shape, meta.shape
     if grad._meta.device != meta.device:
         raise DeviceError(
-            f"{node.name()}: expected a gradient on {meta.device} for output {number} but got one "
-            f"on {grad._meta.device}."
+            f"{_invalid(grad, maker, made)} expected device {meta.device} but got "
+            f"{grad._meta.device}. Hint: move it with .to(device)."
         )
-    if have != want:
-        grad = sum_to(grad, want, node, number)
+    if grad._meta.shape != meta.shape:
+        grad = sum_to(grad, meta.shape, maker, made)
     if grad._meta.dtype is not meta.dtype:
         grad = grad.to(meta.dtype)
     return grad
 
 
-def sum_to(grad: Any, shape: tuple[int, ...], node: Node, number: int) -> Any:
+def sum_to(grad: Any, shape: tuple[int, ...], maker: Node | None, made: Sequence[Any]) -> Any:
     """Return `grad` summed over the dimensions along which `shape` was broadcast."""
     have = grad._meta.shape
     extra = len(have) - len(shape)
     if extra < 0 or any(w not in (h, 1) for h, w in zip(have[extra:], shape, strict=True)):
         raise ShapeError(
-            f"{node.name()}: got an invalid gradient for output {number}: shape {list(have)}. "
-            f"Expected {list(shape)}, or a shape to which that broadcasts."
+            f"{_invalid(grad, maker, made)} got {list(have)} but expected shape compatible with "
+            f"{list(shape)}. Hint: that shape, or one to which it broadcasts."
         )
     dims = [d for d, h in enumerate(have) if d < extra or (shape[d - extra] == 1 != h)]
     if dims:
         grad = grad.sum(dim=dims)
-    return grad.reshape(shape)
+    return grad if grad._meta.shape == shape else grad.reshape(shape)
+
+
+def _invalid(grad: Any, maker: Node | None, made: Sequence[Any]) -> str:
+    """Return the beginning of an error about a gradient: who made it, and which one it is."""
+    if maker is None:
+        return "backward was given an invalid gradient -"
+    index = next((k for k, one in enumerate(made) if one is grad), 0)
+    return f"Function {maker.name()} returned an invalid gradient at index {index} -"
 
 
 def seed(node: Node, number: int) -> Tensor:
     """Return the gradient from which a pass starts if none is given: ones."""
-    meta = node.metas[number]
+    meta = node._metas[number]
     made: Tensor = dispatch.apply(OPS["full"], (1,), (meta.shape, meta.dtype), meta.device)
     return made

@@ -19,6 +19,7 @@ from clgrad.graph.storage import Storage, Value
 from clgrad.tape import anomaly
 from clgrad.tape.node import AccumulateGrad, Node
 from clgrad.tape.record import OpNode, Step
+from clgrad.tape.saved import Switch
 from clgrad.tensor import wrap
 
 LIMIT = 256
@@ -89,29 +90,31 @@ class _Walk:
                 parts += (grad._meta, known.setdefault(grad._storage.value, len(known)))
                 if len(known) > len(values):
                     values.append(grad._storage.value)
-        first = roots[0][0].seq
+        first = roots[0][0]._seq
         for node in order:  # which grows
             if len(order) > LONGEST:
                 return None
-            if node.hooks is not None:
+            if node._hooks is not None:
                 return None
-            if node.variable is not None:
-                parts.append(node.variable._meta)
+            if node._leaf is not None:
+                parts.append(node._leaf._meta)
                 leaves.append(node)
                 continue
             if not isinstance(node, OpNode) or node.saved is None:
                 return None
-            parts += (node.rule, first - node.seq)
-            if node.metas is not node.plan.metas:
-                parts.append(node.metas)
+            parts += (node.rule, first - node._seq)
+            if node._metas is not node.plan.metas:
+                parts.append(node._metas)
             for one in node.saved:
                 pin, counter = one.pin, one.counter
                 if pin is None or (counter is not None and counter.version != one.version):
                     return None
-                if one.leaf is not None:
-                    leaf = one.leaf()
+                if one.leaf:
+                    leaf = one.tensor()
                     if leaf is not None and leaf._view is not None:
                         return None
+                elif Switch.detached and one.is_detached():
+                    return None
                 value = pin.value
                 if value is None:  # pack hooks took it
                     return None
@@ -127,7 +130,7 @@ class _Walk:
                     numbers += node.numbers
                 else:  # what it makes of them is unknown
                     self.constants += tuple([repr(n) for n in node.numbers])  # -0.0 is not 0.0
-            for edge in node.edges:
+            for edge in node._edges:
                 if edge is None:
                     parts.append(None)
                 else:
@@ -171,20 +174,20 @@ def run(roots: list[Root], keep_graph: bool) -> bool:
     segment = trace.segment
     if segment is None:
         return False
-    device = roots[0][0].metas[0].device
+    device = roots[0][0]._metas[0].device
     roots.clear()
     values, leaves = walk.values, walk.leaves
     outputs = backend.splice(device, segment, values, walk.numbers)
     if not keep_graph:
         for node in walk.nodes:
-            node.release()
+            node._release()
     for leaf, place, meta in trace.deliveries:
         _deliver(leaves[leaf], outputs[place] if place >= 0 else values[~place], meta)
     return True
 
 
 def _deliver(leaf: AccumulateGrad, value: Value, meta: Any) -> None:
-    variable = leaf.variable
+    variable = leaf._leaf
     grad = wrap(Storage(value), meta)
     whole = meta.contiguous and value.numel == meta.numel and not value.shared
     if variable._grad is None and whole:
@@ -208,7 +211,7 @@ class _Observed(Task):
         """Run nodes until none is ready."""
         while self.ready:
             node: Any = heappop(self.ready)[2]
-            grads = self.buffers.pop(node, None) or [None] * len(node.metas)
+            grads = self.buffers.pop(node, None) or [None] * len(node._metas)
             if isinstance(node, AccumulateGrad):
                 if grads[0] is not None:
                     self.delivered.append((node, grads[0]))
@@ -221,7 +224,7 @@ class _Observed(Task):
             if kind is not None:
                 self._trace_numbers(node.rule.steps[kind], start, first_number[node])
             del grads
-            self.pass_on(node.edges, results)
+            self.pass_on(node._edges, results)
             del results
 
     def _trace_numbers(self, steps: Sequence[Step], start: int, first: int) -> None:
@@ -237,7 +240,7 @@ class _Observed(Task):
 
 
 def _take_down(roots: list[Root], keep_graph: bool, walk: _Walk) -> None:
-    device = roots[0][0].metas[0].device
+    device = roots[0][0]._metas[0].device
     capture = dispatch.backend.Capture(device, walk.values)
     task = _Observed(keep_graph, capture, walk)
     first, count = {}, 0
@@ -280,7 +283,7 @@ def _trace(task: _Observed, capture: Any, walk: _Walk) -> _Trace:
         else:
             place = outputs.setdefault(value, len(outputs))
         deliveries.append((places[leaf], place, grad._meta))
-    one_device = all(m.device is capture.recorder.device for n in walk.nodes for m in n.metas)
+    one_device = all(m.device is capture.recorder.device for n in walk.nodes for m in n._metas)
     if task.varying is None or not one_device:
         return _Trace(None, ())
     return _Trace(capture.segment(task.varying, list(outputs)), deliveries)

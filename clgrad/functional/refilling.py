@@ -18,11 +18,12 @@ from clgrad.generator import Generator, default_generator
 from clgrad.ops import creation as _ops
 from clgrad.ops.registry import Op
 from clgrad.ops.signature import signature
+from clgrad.tape.node import OverwriteNode
 from clgrad.tensor import Tensor
 
 
-def _node(name: str) -> type[writing.OverwriteNode]:
-    return type(name, (writing.OverwriteNode,), {"__slots__": (), "__doc__": "See the module."})
+def _node(name: str) -> type[OverwriteNode]:
+    return type(name, (OverwriteNode,), {"__slots__": (), "__doc__": "See the module."})
 
 
 _nodes = {

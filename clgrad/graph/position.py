@@ -18,10 +18,22 @@ Position = tuple[CodeType, int]
 _ROOT = str(Path(__file__).absolute().parent.parent) + os.sep
 
 
+class _Inside(dict[str, bool]):
+    """For each file name, whether it belongs to this package; a script that is run never does."""
+
+    def __missing__(self, name: str) -> bool:
+        script = getattr(sys.modules.get("__main__"), "__file__", None)
+        self[name] = found = name.startswith(_ROOT) and name != script
+        return found
+
+
+inside = _Inside()
+
+
 def caller() -> Position | None:
     """Return where, outside of this package, the present call came from; about 0.2 µs."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_ROOT):
+    while inside[frame.f_code.co_filename]:
         back = frame.f_back
         if back is None:
             return None
@@ -34,10 +46,20 @@ def stack() -> tuple[Position, ...]:
     frame: FrameType | None = sys._getframe(1)
     found = []
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_ROOT):
+        if not inside[frame.f_code.co_filename]:
             found.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(found)
+
+
+def stacklevel() -> int:
+    """Return the `stacklevel` with which a warning from here points at the user's line."""
+    frame = sys._getframe(1)
+    level = 1
+    while inside[frame.f_code.co_filename] and frame.f_back is not None:
+        frame = frame.f_back
+        level += 1
+    return level
 
 
 def line_of(position: Position) -> tuple[str, int]:

@@ -60,7 +60,7 @@ class Trace:
 
 def note(node: Any) -> None:
     """Remember on `node` where it is being made, and which node's derivative that is part of."""
-    metadata = node._hooks().metadata
+    metadata = node._own_hooks().metadata
     metadata["traceback_"] = Trace(stack())
     if mode.running is not None:
         metadata["parent_"] = mode.running
@@ -148,7 +148,7 @@ def explain(node: Any) -> None:
 
 
 def _metadata(node: Any) -> dict[Any, Any]:
-    return node.hooks.metadata if node.hooks is not None else {}
+    return node._hooks.metadata if node._hooks is not None else {}
 
 
 def _traced(node: Any, title: str) -> str:

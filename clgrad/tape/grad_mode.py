@@ -9,19 +9,24 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Generator
+import warnings
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_OF_A_CLASS = ("__module__", "__name__", "__qualname__", "__doc__")
+
+
 class _Mode(threading.local):
     grad = True
     inference = False
+    threads = True
 
 
-mode = _Mode()
+_mode = mode = _Mode()  # PyTorch calls an argument `mode`
 """This thread's switches: `grad` (record nodes?) and `inference` (make inference tensors?)."""
 
 
@@ -71,10 +76,20 @@ class _Switch:
         raise NotImplementedError
 
     def __call__(self, function: F) -> F:
+        if inspect.isclass(function):
+            warnings.warn(
+                f"Decorating classes is deprecated: {function.__name__} becomes a function, and "
+                "only its __init__ runs in this mode. Hint: decorate __init__ itself, or methods.",
+                FutureWarning,
+                stacklevel=2,
+            )
+            return self._wrap(function, _OF_A_CLASS)
         if inspect.isgeneratorfunction(function):
             return self._wrap_generator(function)  # type: ignore[return-value]  # same signature
+        return self._wrap(function)
 
-        @functools.wraps(function)
+    def _wrap(self, function: F, copied: Sequence[str] = functools.WRAPPER_ASSIGNMENTS) -> F:
+        @functools.wraps(function, copied, () if inspect.isclass(function) else ("__dict__",))
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with self._again():
                 return function(*args, **kwargs)
@@ -147,19 +162,21 @@ class enable_grad(no_grad):  # noqa: N801  # PyTorch's name
     _enabled = True
 
 
-class set_grad_enabled(_GradMode):  # noqa: N801  # PyTorch's name
-    """Switch recording on or off; acts when called, and undoes it at the end of a `with` block."""
+class _Setting(_Switch):
+    """Acts when it is made, and is undone at the end of a `with` block."""
 
-    def __init__(self, enabled: bool) -> None:
-        self._before = mode.grad
-        self._enabled = bool(enabled)
-        mode.grad = self._enabled
+    _field: str
+
+    def __init__(self, mode: bool) -> None:
+        self._before = getattr(_mode, self._field)
+        self._enabled = bool(mode)
+        setattr(_mode, self._field, self._enabled)
 
     def _again(self) -> _Switch:
-        return set_grad_enabled(self._enabled)
+        return type(self)(self._enabled)
 
     def __enter__(self) -> None:
-        mode.grad = self._enabled
+        setattr(_mode, self._field, self._enabled)
 
     def __exit__(
         self,
@@ -167,23 +184,40 @@ class set_grad_enabled(_GradMode):  # noqa: N801  # PyTorch's name
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        mode.grad = self._before
+        setattr(_mode, self._field, self._before)
 
     def __call__(self, function: F) -> F:
-        mode.grad = self._before  # used as a decorator: only calls of the function are affected
+        setattr(_mode, self._field, self._before)  # as a decorator: only calls are affected
         return super().__call__(function)
+
+
+class set_grad_enabled(_Setting):  # noqa: N801  # PyTorch's name
+    """Switch recording on or off; acts when called, and undoes it at the end of a `with` block."""
+
+    _field = "grad"
+
+
+class set_multithreading_enabled(_Setting):  # noqa: N801  # PyTorch's name
+    """Accepted and remembered: a backward pass runs in the thread that called it, always."""
+
+    _field = "threads"
+
+
+def is_multithreading_enabled() -> bool:
+    """Return what `set_multithreading_enabled` has set in this thread."""
+    return _mode.threads
 
 
 class inference_mode(_Switch):  # noqa: N801  # PyTorch's name
     """Record nothing, and make tensors that can never take part in a graph of derivatives."""
 
-    def __new__(cls, enabled: Any = True) -> Any:
-        if callable(enabled):
-            return cls(True)(enabled)
+    def __new__(cls, mode: Any = True) -> Any:
+        if callable(mode):
+            return cls(True)(mode)
         return super().__new__(cls)
 
-    def __init__(self, enabled: bool = True) -> None:
-        self._enabled = enabled
+    def __init__(self, mode: bool = True) -> None:
+        self._enabled = mode
 
     def _again(self) -> _Switch:
         switch: _Switch = inference_mode(self._enabled)

@@ -62,6 +62,12 @@ class RemovableHandle:
         self.remove()
 
 
+def hook_name(hook: Any) -> str:
+    """Return what to call a hook in an error."""
+    name: str = getattr(hook, "__name__", None) or type(hook).__name__
+    return name
+
+
 class NodeHooks:
     """The hooks of one node, in the order in which the engine runs them.
 

@@ -8,18 +8,22 @@ and how, is in `dispatch`.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clgrad.errors import AutogradError
 from clgrad.layout import Layout
+from clgrad.tape.complaints import freed, op_of
 from clgrad.tape.handed import handed
 from clgrad.tape.node import AccumulateGrad, Edge, Grads, Node
-from clgrad.tape.saved import freed
 
 DEFAULT, NO_GRAD, MULTI_OUTPUT, INFERENCE, CUSTOM = (
     "default", "no_grad", "multi_output", "inference", "custom",
 )  # fmt: skip
+
+
+_INFERENCE = ("inference", "inference_mode", "in normal mode")
+_NO_GRAD = ("no_grad", "no_grad", "with grad mode enabled")
 
 
 class ViewInfo:
@@ -59,8 +63,11 @@ def grad_fn_of(tensor: Any) -> Node | None:
         return node
     if view.version != tensor._counter.version:
         check_view(tensor, "its base or another view of its base has been")
+        retained = take_retained(tensor)
         node = tensor._grad_fn = AsStridedBackward0(view.base, tensor._meta)
         tensor._output_nr = 0
+        if retained is not None:
+            node._own_hooks().retain[0] = retained
         tensor._requires_grad = True
         view.version = tensor._counter.version
     return node
@@ -93,34 +100,40 @@ def check_view(tensor: Any, verb: str = "is being") -> None:
     if how == DEFAULT:
         return
     node = tensor._grad_fn
+    hint = ""
     if how in (INFERENCE, NO_GRAD) or node is None:
-        mode = "inference mode" if how == INFERENCE else "no_grad mode"
-        normal = "in normal mode" if how == INFERENCE else "with grad mode enabled"
+        made, block, normal = _INFERENCE if how == INFERENCE else _NO_GRAD
         who = (
-            "A view was created in"
+            "A view was"
             if node is None
-            else f"Output {tensor._output_nr} of {node.name()} is a view of a view created in"
+            else f"{_output(tensor, node)} is a view of a view which was"
         )
-        text = (
-            f"{who} {mode} and {verb} modified inplace {normal}. Expected the view and the write "
-            "in the same mode, or gradients would be ambiguous. Hint: move both into the block, "
-            "or both out of it."
-        )
+        text = f"{who} created in {made} mode and {verb} modified inplace {normal}."
+        if how in (INFERENCE, NO_GRAD):
+            hint = (
+                " Given that this use case is ambiguous and error-prone, it is forbidden. Hint: "
+                f"move the view and the write either both inside the {block} block or both out."
+            )
     else:
-        text = f"Output {tensor._output_nr} of {node.name()} is a view and {verb} modified inplace."
-        if how == MULTI_OUTPUT:
-            text += (
-                " This view is the output of a function that returns multiple views. Such views "
-                "cannot be written in place. Hint: write out of place, or take the view by "
-                "indexing or narrow()."
-            )
-        else:
-            text += (
-                " This view was created inside a custom Function (or because an input was "
-                "returned as-is), whose backward the write would override. Hint: clone() the "
-                "output of the Function."
-            )
-    raise AutogradError(text)
+        text = f"{_output(tensor, node)} is a view and {verb} modified inplace."
+    if how == MULTI_OUTPUT:
+        hint = (
+            " This view is the output of a function that returns multiple views. Such functions do "
+            "not allow the output views to be modified inplace. Hint: write out of place, or take "
+            "the view by indexing or narrow()."
+        )
+    elif how == CUSTOM:
+        hint = (
+            " This view was created inside a custom Function (or because an input was returned "
+            "as-is) and the autograd logic to handle view+inplace would override the custom "
+            "backward associated with the custom Function. Hint: clone() the output of the "
+            "Function."
+        )
+    raise AutogradError(text + hint)
+
+
+def _output(tensor: Any, node: Node) -> str:
+    return f"Output {tensor._output_nr} of {op_of(node)}"
 
 
 def check_inplace(tensor: Any) -> None:
@@ -145,8 +158,8 @@ def check_inplace(tensor: Any) -> None:
 # ---- history after a write ---------------------------------------------------------------------
 
 
-def rebase(tensor: Any, node: Node) -> Any:
-    """Make `node`, which has just written `tensor`, part of its history.
+def rebase(tensor: Any, node: Node, number: int = 0) -> Any:
+    """Make `node`, which has just written `tensor`, its output `number`, part of its history.
 
     Returns:
         None, or for a view a function that makes the edge of the node's saved result: the
@@ -154,9 +167,9 @@ def rebase(tensor: Any, node: Node) -> Any:
     """
     view = tensor._view
     if view is None:
-        move_retained(tensor, node)
+        move_retained(tensor, node, number)
         tensor._grad_fn = node
-        tensor._output_nr = 0
+        tensor._output_nr = number
         tensor._requires_grad = True
         return None
     base, meta = view.base, tensor._meta
@@ -171,7 +184,7 @@ def rebase(tensor: Any, node: Node) -> Any:
     tensor._requires_grad = True
     view.version = tensor._counter.version
     if retained is not None:
-        tensor._grad_fn._hooks().retain[0] = retained
+        tensor._grad_fn._own_hooks().retain[0] = retained
     weak, base_meta = weakref.ref(slices), base._meta
 
     def edge() -> Edge | None:
@@ -184,16 +197,16 @@ def rebase(tensor: Any, node: Node) -> Any:
 def take_retained(tensor: Any) -> Any:
     """Take the `retain_grad` function off the node of `tensor`: it goes where the tensor goes."""
     old = tensor._grad_fn
-    if old is not None and old.hooks is not None:
-        return old.hooks.retain.pop(tensor._output_nr, None)
+    if old is not None and old._hooks is not None:
+        return old._hooks.retain.pop(tensor._output_nr, None)
     return None
 
 
-def move_retained(tensor: Any, node: Node) -> None:
+def move_retained(tensor: Any, node: Node, number: int = 0) -> None:
     """Make the node that is to be `tensor`'s retain the gradient that its old one retained."""
     retained = take_retained(tensor)
     if retained is not None:
-        node._hooks().retain[0] = retained
+        node._own_hooks().retain[number] = retained
 
 
 class AsStridedBackward0(Node):
@@ -219,7 +232,7 @@ class AsStridedBackward0(Node):
         (grad,) = grads
         if grad is None:
             return (None,)
-        return (grad._embed(self.metas[0].layout, self.source.layout),)
+        return (grad._embed(self._metas[0].layout, self.source.layout),)
 
 
 class CopySlices(Node):
@@ -233,7 +246,7 @@ class CopySlices(Node):
     node: Node | None
 
     def __init__(self, base: Any, layout: Layout, node: Node) -> None:
-        super().__init__((edge_of(base), *node.edges[1:]), (base._meta,))
+        super().__init__((edge_of(base), *node._edges[1:]), (base._meta,))
         self.layout = layout
         self.node = node
 
@@ -243,19 +256,22 @@ class CopySlices(Node):
             raise freed(self)
         (grad,) = grads
         if grad is None:
-            return (None,) * len(self.edges)
-        base = self.metas[0].layout
+            return (None,) * len(self._edges)
+        base = self._metas[0].layout
         written = grad._part(self.layout, base)
         inner = node.apply((written,), wanted)
         first = None
-        if self.edges[0] is not None and (wanted is None or wanted[0]):
+        if self._edges[0] is not None and (wanted is None or wanted[0]):
             first = grad._scatter(inner[0], self.layout, base)
         return (first, *inner[1:])
 
-    def release(self) -> None:
+    def _release(self) -> None:
         if self.node is not None:
-            self.node.release()
+            self.node._release()
             self.node = None
+
+    def _saved_items(self) -> Iterable[tuple[str, Any]]:
+        return () if self.node is None else self.node._saved_items()
 
 
 def make_view(tensor: Any, meta: Any, creation: str) -> Any:

@@ -7,22 +7,27 @@ than its edges and its saved tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from clgrad.errors import AutogradError
+from clgrad.errors import NoDerivativeError
 from clgrad.expr import const
+from clgrad.graph.position import inside
 from clgrad.ops.meta import Meta, meta_of
 from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
 from clgrad.tape import noting
+from clgrad.tape.complaints import freed
+from clgrad.tape.derivative import Context
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import Edge, Grads, Node, next_sequence
-from clgrad.tape.saved import SavedTensor, freed, save, save_old, save_result
+from clgrad.tape.saved import SavedTensor, save, save_old, save_result
 
 _new = object.__new__
+_getframe = sys._getframe
 _STEPS = 1024
 
 Step = tuple[int, Any, tuple[int, ...], tuple[int, ...], Any]
@@ -222,7 +227,7 @@ class OpNode(Node):
     numbers: tuple[Any, ...]
 
     def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
-        edges, rule, plan = self.edges, self.rule, self.plan
+        edges, rule, plan = self._edges, self.rule, self.plan
         g: Any
         if len(grads) == 1:
             g = grads[0]
@@ -230,24 +235,33 @@ class OpNode(Node):
                 return (None,) * len(edges)
         else:
             g = tuple(grads)
+            if all(one is None for one in g):
+                return (None,) * len(edges)
         saved = self.saved
         if saved is None:
             raise freed(self)
         if plan.op.backward is None and not mode.grad and not rule.missing:
-            return self._quick(g, saved, wanted)
+            values = [g._storage.value]
+            for one, name in zip(saved, rule.names, strict=True):
+                value = one.value(self, name)
+                if value is None:  # pack hooks took it
+                    break
+                values.append(value)
+            else:
+                return self._quick(g, saved, values, wanted)
         unpacked = [one.unpack(self, name) for one, name in zip(saved, rule.names, strict=True)]
         op = plan.op
         if op.backward is not None:
             made = op.backward(Context(self, unpacked, wanted), g)
             return made if len(made) == len(edges) else (*made, *(None,) * (len(edges) - len(made)))
         if rule.missing:
-            raise AutogradError(
+            raise NoDerivativeError(
                 f"{op.name}: the derivative for {' and '.join(rule.missing)} is not implemented. "
                 f"Expected an op with a derivative on the way to a leaf. Hint: detach() its input "
                 "if no gradient should flow there."
             )
         results: list[Any] = [None] * len(edges)
-        if rule.restored is not None:
+        if rule.restored is not None and g._meta.ndim:  # a 0-d one broadcasts as it is
             g = g.reshape(rule.restored)
             if rule.result:
                 unpacked[-1] = unpacked[-1].reshape(rule.restored)
@@ -266,12 +280,12 @@ class OpNode(Node):
             results[k] = result
         return results
 
-    def _quick(self, g: Any, saved: Sequence[SavedTensor], wanted: Sequence[bool] | None) -> Grads:
+    def _quick(
+        self, g: Any, saved: Sequence[SavedTensor], values: Sequence[Any],
+        wanted: Sequence[bool] | None,
+    ) -> Grads:  # fmt: skip
         """Do the same on values: where nothing is recorded, saved tensors need not be made."""
-        rule, edges = self.rule, self.edges
-        values = [g._storage.value]
-        for one, name in zip(saved, rule.names, strict=True):
-            values.append(one.value(self, name))
+        rule, edges = self.rule, self._edges
         key = self.steps_key(g)
         steps = rule.steps.get(key) or rule.make_steps(key, self.plan, saved)
         results: list[Any] = [None] * len(edges)
@@ -298,12 +312,15 @@ class OpNode(Node):
     def _number(self, place: int) -> Any:
         return self.rule.count if place < 0 else self.numbers[place]
 
-    def release(self) -> None:
+    def _release(self) -> None:
         saved = self.saved
         if saved:
             self.saved = None
             for one in saved:
                 one.release()
+
+    def _saved_items(self) -> Iterable[tuple[str, Any]]:
+        return zip(self.rule.names, self.saved or (), strict=False)
 
     def __getattr__(self, attribute: str) -> Any:
         """Read `_saved_self`, `_saved_other`, `_saved_result`, or any name of the op's record."""
@@ -324,101 +341,6 @@ class OpNode(Node):
         raise AttributeError(f"{self.name()} has no attribute {attribute!r}")
 
 
-class Context:
-    """What the backward function of a structured op may ask of its node."""
-
-    __slots__ = ("_node", "_unpacked", "_wanted")
-
-    def __init__(self, node: OpNode, unpacked: Sequence[Any], wanted: Sequence[bool] | None):
-        self._node = node
-        self._unpacked = unpacked
-        self._wanted = wanted
-
-    def saved(self, name: str) -> Any:
-        """Return the saved input or, as `y`, the result; a number where one was passed.
-
-        `result1`, `result2`, … are the other results of a composite that has several.
-        """
-        names = self._node.rule.names
-        if name in names:
-            return self._unpacked[names.index(name)]
-        return self.numbers()[name]
-
-    def numbers(self) -> dict[str, Any]:
-        """Return the Python numbers among the operands by name."""
-        plan = self._node.plan
-        op = plan.op
-        names = (*op.inputs, *(p for p, _ in op.params if p in op.numeric))
-        numbers = [n for n, k in zip(names, plan.kinds, strict=True) if isinstance(k, type)]
-        return dict(zip(numbers, self._node.numbers, strict=True))
-
-    def param(self, name: str) -> Any:
-        """Return the value of a parameter."""
-        plan = self._node.plan
-        if name in plan.op.numeric:
-            return self.numbers()[name]
-        return plan.params[name]
-
-    def _kind(self, name: str) -> Any:
-        plan = self._node.plan
-        return plan.kinds[plan.op.inputs.index(name)]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of an input."""
-        shape: tuple[int, ...] = self._kind(name).shape
-        return shape
-
-    def dtype(self, name: str) -> Any:
-        """Return the dtype of an input."""
-        return self._kind(name).dtype
-
-    def device(self, name: str) -> Any:
-        """Return the device of an input."""
-        return self._kind(name).device
-
-    def layout(self, name: str) -> Any:
-        """Return the layout of an input in its storage."""
-        return self._kind(name).layout
-
-    def inputs(self) -> tuple[str, ...]:
-        """Return the names of the inputs."""
-        return self._node.plan.op.inputs
-
-    def again(self, layout: Any) -> Any:
-        """Return the layout that this view op makes of another one."""
-        op = self._node.plan.op
-        assert op.layout is not None
-        return op.layout(layout, *self._node.plan.static)
-
-    def output(self, number: int = 0) -> Any:
-        """Return the meta of a result."""
-        return self._node.metas[number]
-
-    @property
-    def recording(self) -> bool:
-        """Whether gradients are recorded in turn (`create_graph`): results that were saved beside
-        the first are then to be computed again, of what they depend on.
-        """
-        return mode.grad
-
-    def needs(self, name: str) -> bool:
-        """Whether the gradient of this input is asked for."""
-        k = self._node.plan.op.inputs.index(name)
-        return self._node.edges[k] is not None and (self._wanted is None or self._wanted[k])
-
-    def apply(self, op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> Any:
-        """Compute `op`, for gradients that are primitives of their own."""
-        return handed.apply(op, operands, static)
-
-    def restore(self, tensor: Any, dim: Any, keepdim: bool) -> Any:
-        """Return the result of a reduction, or its gradient, with the reduced dims as size 1."""
-        if keepdim:
-            return tensor
-        (x,) = self._node.plan.kinds
-        dims = reduced_dims(self._node.plan.op.name, dim, x.ndim)
-        return tensor.reshape(tuple(1 if d in dims else n for d, n in enumerate(x.shape)))
-
-
 def record(
     plan: Plan,
     operands: Sequence[Any],
@@ -436,13 +358,18 @@ def record(
     """
     rule = plan.rules.get(mask) or plan.rule(mask)
     node: OpNode = _new(plan.node)  # type: ignore[arg-type]  # callers have tested for None
-    node.edges = tuple(edges)
-    node.metas = plan.metas
-    node.hooks = None
+    node._edges = tuple(edges)
+    node._metas = plan.metas
+    node._hooks = None
     node.plan = plan
     node.rule = rule
     node.numbers = numbers
-    node.seq = next_sequence()
+    node._seq = next_sequence()
+    frame: Any = _getframe(3)  # nearer ones are in the library: with them, 0.2 µs instead of 0.15
+    while inside[frame.f_code.co_filename]:
+        frame = frame.f_back
+    node._code = frame.f_code
+    node._at = frame.f_lasti
     if noting.Switch.open:
         noting.note(node)
     places = rule.operands

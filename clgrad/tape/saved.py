@@ -12,10 +12,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from clgrad.errors import AutogradError, GraphFreedError, VersionError
+from clgrad.errors import AutogradError, ClgradTypeError, GraphFreedError
 from clgrad.graph.storage import Storage
+from clgrad.tape.complaints import detached, freed, inference_saved, overwritten
 from clgrad.tape.handed import handed
-from clgrad.tape.version import Pin, VersionCounter, describe
+from clgrad.tape.version import Pin, VersionCounter
 
 _ref = weakref.ref
 _new = object.__new__
@@ -34,9 +35,30 @@ pack_hooks = _HookStack()
 
 
 class Switch:
-    """Whether any thread ever pushed pack hooks; lets the common case skip the thread-local."""
+    """What any thread ever did that the common case need not look for.
+
+    Attributes:
+        used: pushed pack hooks.
+        detached: called `detach_` on a tensor with history.
+    """
 
     used = False
+    detached = False
+
+
+class Packed(Pin):
+    """What pack hooks made of a saved tensor, in the place of its value."""
+
+    __slots__ = ("obj", "unpack")
+
+    def __init__(self, obj: Any, unpack: Callable[[Any], Any]) -> None:
+        self.value = None
+        self.obj = obj
+        self.unpack = unpack
+
+
+def _gone() -> None:
+    """Stand for a weak reference to a tensor that is no more."""
 
 
 class SavedTensor:
@@ -46,43 +68,60 @@ class SavedTensor:
         pin: holder of the value; None once released.
         meta: dtype, layout and device of what was saved.
         counter, version: of its family, and when it was saved; counter None means unchecked.
-        storage: weak reference to the storage it came from.
+        tensor: weak reference to what was saved, which is returned as long as it is unchanged.
         edge: (node, output number) where its gradient goes; for a result it is found at unpack.
-        leaf: weak reference to a leaf that did not require grad, which may come to do so.
+        leaf: whether it required no gradient, which it may have come to do since.
         output: output number of the node itself, -1 for an input.
         view: for the result of an in-place op on a view: a function that makes the edge.
-        packed: (object, unpack) where pack hooks took the tensor instead.
 
-    The last four are constants here and slots in the subclasses that need them, which makes saving
+    The last three are constants here and slots in the subclasses that need them, which makes saving
     a third cheaper.
     """
 
-    __slots__ = ("counter", "edge", "meta", "pin", "storage", "version")
+    __slots__ = ("counter", "edge", "meta", "pin", "tensor", "version")
 
     counter: VersionCounter | None
     edge: Any
     meta: Any
     pin: Pin | None
-    storage: Any
+    tensor: Callable[[], Any]
     version: int
-    leaf: Any = None
+    leaf = False
     output: int = -1
     view: Any = None
-    packed: Any = None
+
+    def __init__(self) -> None:
+        raise AutogradError(
+            "Trying to create a SavedTensor object from Python is forbidden. "
+            "Hint: ops make them; grad_fn._raw_saved_self is one."
+        )
 
     def release(self) -> None:
         """Let go of the value; unpacking raises from now on."""
         self.pin = self.edge = None
 
     def value(self, node: Any, name: str) -> Any:
-        """Return the value after the same checks as `unpack`, but no tensor."""
+        """Return the value after the same checks as `unpack`, but no tensor.
+
+        None stands for a value that only unpack hooks can say.
+        """
         pin = self.pin
         if pin is None:
             raise freed(node)
         counter = self.counter
         if counter is not None and counter.version != self.version:
             raise overwritten(self, counter, node, name)
+        if Switch.detached and self.is_detached():
+            raise detached(self, node, name)
         return pin.value
+
+    def is_detached(self) -> bool:
+        """Whether what was saved, with history, was cut off from it by `detach_`."""
+        edge = self.edge
+        if edge is None or edge[0]._leaf is not None:
+            return False
+        tensor = self.tensor()
+        return tensor is not None and not tensor._requires_grad
 
     def unpack(self, node: Any = None, name: str = "") -> Any:
         """Return the saved tensor, as it was, with its place in the graph.
@@ -95,53 +134,87 @@ class SavedTensor:
             GraphFreedError: a backward pass released it.
             VersionError: it was overwritten in place.
         """
-        if self.packed is not None:
-            return self._unpack_hooked(node)
+        pin = self.pin
+        if pin.__class__ is Packed:
+            return self._unpack_hooked(node, pin)
         value, meta = self.value(node, name), self.meta
-        edge = self.edge
-        if edge is None:
+        edge = self._place(node)
+        tensor = self.tensor()
+        if tensor is not None and tensor._storage.value is value and tensor._meta is meta:
             if self.output >= 0:
-                edge = (node, self.output) if self.view is None else self.view()
-            elif self.leaf is not None:
-                leaf = self.leaf()
-                if leaf is not None and leaf._storage.value is value and leaf._meta is meta:
-                    return leaf
-        elif edge[0].variable is not None:
-            leaf = edge[0].variable
-            if leaf._storage.value is value and leaf._meta is meta:
-                return leaf
-        storage = self.storage()
-        if storage is None or storage.value is not value:
+                pass  # a result is given back as another tensor, as PyTorch does
+            elif edge is None:
+                if self.leaf:
+                    return tensor
+            elif edge[0]._leaf is not None:
+                if edge[0]._leaf is tensor:
+                    return tensor
+            elif tensor._grad_fn is edge[0] and tensor._output_nr == edge[1]:
+                return tensor
+            storage = tensor._storage
+        else:
             storage = Storage(value)
         return with_edge(handed.wrap(storage, meta), edge, self.counter)
 
-    def _unpack_hooked(self, node: Any) -> Any:
-        obj, unpack = self.packed
-        given = unpack(obj)
+    def _place(self, node: Any) -> Any:
+        """Return the edge of what is unpacked."""
+        if self.edge is None and self.output >= 0:
+            return (node, self.output) if self.view is None else self.view()
+        return self.edge
+
+    def _unpack_hooked(self, node: Any, packed: Any) -> Any:
+        given = packed.unpack(packed.obj)
         if not isinstance(given, handed.tensor):
-            raise AutogradError(
-                f"saved_tensors_hooks: the unpack hook returned {type(given).__name__}. "
-                "Expected a tensor."
+            raise ClgradTypeError(
+                "Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
+                f"{type(given).__name__}."
             )
         result = handed.wrap(given._storage, given._meta)
-        edge = self.edge
-        if edge is None and self.output >= 0:
-            edge = (node, self.output) if self.view is None else self.view()
-        return with_edge(result, edge, given._counter)
+        return with_edge(result, self._place(node), given._family())
+
+    def register_hooks(self, *hooks: Callable[[Any], Any]) -> None:
+        """Let `pack_hook(tensor)` take what is saved, and `unpack_hook(object)` give it back.
+
+        Raises:
+            ClgradTypeError: that are not two functions.
+            AutogradError: it has hooks, nothing is there to be packed, or `pack_hook` wrote it.
+        """
+        if len(hooks) != 2 or not all(callable(hook) for hook in hooks):
+            raise ClgradTypeError(
+                "register_hooks(): incompatible function arguments: got "
+                f"({', '.join(type(hook).__name__ for hook in hooks)}). Expected (pack_hook, "
+                "unpack_hook), two functions of one argument."
+            )
+        if self.pin.__class__ is Packed:
+            raise AutogradError(
+                "Calling register_hooks on a saved tensor whose hooks have already been set. "
+                "Expected one pair of hooks. Hint: compose them into one."
+            )
+        if self.pin is None:
+            raise GraphFreedError(
+                "Calling register_hooks on a saved tensor after it has been freed. Expected it "
+                "before the first backward. Hint: retain_graph=True keeps it."
+            )
+        value = self.value(None, "")
+        tensor = self.tensor()
+        if tensor is None or tensor._storage.value is not value:
+            tensor = handed.wrap(Storage(value), self.meta)
+            tensor._counter = self.counter
+        self.pin = _pack(tensor, self.meta, (hooks[0], hooks[1]))
+        self.counter = None
 
 
 class SavedLeaf(SavedTensor):
     """A saved operand that required no gradient."""
 
-    __slots__ = ("leaf",)
+    __slots__ = ()
 
-    def release(self) -> None:
-        self.pin = self.leaf = None
+    leaf = True
 
     def value(self, node: Any, name: str) -> Any:
-        leaf = self.leaf and self.leaf()
-        if leaf is not None and leaf._view is not None:
-            _ = leaf.grad_fn  # raises for a forbidden view whose family was written
+        tensor = self.tensor()
+        if tensor is not None and tensor._view is not None and self.pin is not None:
+            _ = tensor.grad_fn  # raises for a forbidden view whose family was written
         return SavedTensor.value(self, node, name)
 
 
@@ -154,16 +227,22 @@ class SavedResult(SavedTensor):
         self.pin = self.view = None
 
 
-class PackedTensor(SavedTensor):
-    """What pack hooks made of a saved tensor."""
+class SavedNothing(SavedTensor):
+    """The None among the tensors that a custom function saved."""
 
-    __slots__ = ("output", "packed", "view")
+    __slots__ = ()
 
     def release(self) -> None:
-        self.pin = self.edge = self.view = self.packed = None
+        """Do nothing: there is nothing."""
 
-    def value(self, node: Any, name: str) -> Any:
-        return self.unpack(node, name)._storage.value
+    def unpack(self, node: Any = None, name: str = "") -> Any:
+        return None
+
+    def register_hooks(self, *hooks: Callable[[Any], Any]) -> None:
+        raise AutogradError(
+            "Calling register_hooks on a saved tensor with value None is forbidden. "
+            "Expected one that holds a tensor."
+        )
 
 
 def with_edge(tensor: Any, edge: Any, counter: VersionCounter | None) -> Any:
@@ -172,7 +251,7 @@ def with_edge(tensor: Any, edge: Any, counter: VersionCounter | None) -> Any:
     if edge is not None:
         node, number = edge
         tensor._requires_grad = True
-        if node.variable is not None:
+        if node._leaf is not None:
             tensor._accumulate = _ref(node)
         else:
             tensor._grad_fn = node
@@ -182,16 +261,10 @@ def with_edge(tensor: Any, edge: Any, counter: VersionCounter | None) -> Any:
 
 def save(tensor: Any, edge: Any) -> SavedTensor:
     """Save an input; `edge` is where its gradient goes, or None if it requires none."""
-    if Switch.used and pack_hooks.stack:
-        return _packed(tensor, edge, -1, None)
-    saved: SavedTensor
-    if edge is None:
-        leaf: SavedLeaf = _new(SavedLeaf)
-        leaf.leaf = _ref(tensor)
-        saved = leaf
-    else:
-        saved = _new(SavedTensor)
+    saved: SavedTensor = _new(SavedLeaf if edge is None else SavedTensor)
     saved.edge = edge
+    if Switch.used and pack_hooks.stack:
+        return _packed(saved, tensor)
     _fill(saved, tensor)
     return saved
 
@@ -199,11 +272,10 @@ def save(tensor: Any, edge: Any) -> SavedTensor:
 def _fill(saved: SavedTensor, tensor: Any) -> None:
     """Enter what is saved of a tensor's present version, sharing the pin of other saves."""
     counter = tensor._counter
-    storage = tensor._storage
-    value = storage.value
+    value = tensor._storage.value
     if counter is None:
         if tensor._inference:
-            raise _inference()
+            raise inference_saved()
         counter = tensor._counter = _new(VersionCounter)  # `__init__` here and below: 0.1 µs
         counter.version = 0
         counter.writes = None
@@ -220,93 +292,70 @@ def _fill(saved: SavedTensor, tensor: Any) -> None:
     saved.meta = tensor._meta
     saved.counter = counter
     saved.version = counter.version
-    saved.storage = _ref(storage)
+    saved.tensor = _ref(tensor)
 
 
 def save_old(tensor: Any, edge: Any) -> SavedTensor:
     """Save an operand that the op is about to overwrite: its old value, unchecked."""
-    if Switch.used and pack_hooks.stack:
-        return _packed(tensor, edge, -1, None)
     saved: SavedTensor = _new(SavedTensor)
+    saved.edge = edge
+    if Switch.used and pack_hooks.stack:
+        return _packed(saved, tensor)
     saved.meta = tensor._meta
     saved.counter = None
     saved.version = 0
-    saved.edge = edge
     saved.pin = Pin(tensor._storage.value)
-    saved.storage = _ref(tensor._storage)
+    saved.tensor = _gone
     return saved
 
 
 def save_result(tensor: Any, output: int, view: Any = None) -> SavedTensor:
     """Save a result of the node itself, without holding the node (that would be a cycle)."""
-    if Switch.used and pack_hooks.stack:
-        return _packed(tensor, None, output, view)
     saved: SavedResult = _new(SavedResult)
     saved.edge = None
     saved.output = output
     saved.view = view
+    if Switch.used and pack_hooks.stack:
+        return _packed(saved, tensor)
     _fill(saved, tensor)
     return saved
 
 
-def _packed(tensor: Any, edge: Any, output: int, view: Any) -> PackedTensor:
-    """Let the innermost pack hook take a tensor."""
-    if tensor._inference:
-        raise _inference()
-    pack, unpack = pack_hooks.stack[-1]
-    twin = with_edge(handed.wrap(tensor._storage, tensor._meta), None, tensor._counter)
-    stack, pack_hooks.stack = pack_hooks.stack, []  # what the hook itself saves is left alone
-    try:
-        packed = pack(twin)
-    finally:
-        pack_hooks.stack = stack
-    saved: PackedTensor = _new(PackedTensor)
-    saved.packed = (packed, unpack)
-    saved.output, saved.view, saved.edge = output, view, edge
-    saved.meta = tensor._meta
-    saved.counter = None  # what the hook returned is a copy, or the hook's own concern
+def save_nothing() -> SavedTensor:
+    """Save a None."""
+    saved: SavedTensor = _new(SavedNothing)
+    saved.pin = saved.edge = saved.meta = saved.counter = None
     saved.version = 0
-    saved.pin = Pin(None)
-    saved.storage = None
+    saved.tensor = _gone
     return saved
 
 
-def _inference() -> AutogradError:
-    return AutogradError(
-        "save: Inference tensors cannot be saved for backward. Expected a normal tensor. "
-        "Hint: clone() outside of inference_mode makes one."
-    )
+def _packed(saved: SavedTensor, tensor: Any) -> SavedTensor:
+    """Let the innermost pack hook take a tensor."""
+    saved.meta = tensor._meta
+    saved.counter = None  # what the hook returned is a copy, or the hook's own concern
+    saved.version = 0
+    saved.tensor = _gone
+    saved.pin = _pack(tensor, tensor._meta, pack_hooks.stack[-1])
+    return saved
 
 
-def freed(node: Any) -> GraphFreedError:
-    """Return the error for reading what a backward pass has released."""
-    who = "a node" if node is None else node.name()
-    return GraphFreedError(
-        "Trying to backward through the graph a second time (or directly access saved tensors "
-        f"after they have already been freed): the saved values of {who} were released by the "
-        "first backward. Expected one backward per graph. Hint: pass retain_graph=True to the "
-        "first backward, or compute the forward again."
-    )
-
-
-def overwritten(saved: SavedTensor, counter: VersionCounter, node: Any, name: str) -> VersionError:
-    """Return the error for a saved tensor whose family was written in place since."""
-    meta = saved.meta
-    what = f"[{meta.dtype!r} {list(meta.shape)}]"
-    producer, number = (node, saved.output) if saved.output >= 0 else (saved.edge or (None, 0))
-    if producer is not None and producer.variable is None:
-        what += f", which is output {number} of {producer.name()},"
-    text = (
-        "one of the variables needed for gradient computation has been modified by an inplace "
-        f"operation: {what} is at version {counter.version}; expected version {saved.version} "
-        "instead."
-    )
-    if node is not None:
-        role = "its result" if saved.output >= 0 else f"its input {name!r}" if name else "an input"
-        text += f" {node.name()} had saved it as {role}."
-    writer = counter.writer(saved.version)
-    if writer is not None:
-        text += f" It was then written by {writer[0]} at {describe(writer[1])}."
-    return VersionError(
-        f"{text} Hint: write out of place (x = x + 1 instead of x += 1), or overwrite a clone()."
-    )
+def _pack(tensor: Any, meta: Any, hooks: Hooks) -> Packed:
+    """Hand a pack hook what is to be saved, cut off from the graph; return what it made of it."""
+    if tensor._inference:
+        raise inference_saved()
+    counter = tensor._family()
+    version = counter.version
+    twin = with_edge(handed.wrap(tensor._storage, meta), None, counter)
+    stack, pack_hooks.stack = pack_hooks.stack, []  # what the hook itself saves is left alone
+    try:
+        packed = Packed(hooks[0](twin), hooks[1])
+    finally:
+        pack_hooks.stack = stack
+    if counter.version != version:
+        raise AutogradError(
+            "A saved tensor pack hook is modifying its input in place. Tensors provided as input "
+            "to pack hook cannot be modified by in-place operations: they are what the program "
+            "goes on with. Hint: return a modified clone()."
+        )
+    return packed

@@ -292,7 +292,7 @@ def test_gradients_of_a_wrong_shape_or_device_are_refused(host: Interpreter) -> 
         def backward(ctx: Any, g: Any) -> Any:
             return clgrad.ones(5)
 
-    with pytest.raises(RuntimeError, match=r"got an invalid gradient.*\[5\]"):
+    with pytest.raises(RuntimeError, match=r"invalid gradient.*got \[5\]"):
         Bad.apply(leaf(1.0, 2.0) * 1).sum().backward()
 
 

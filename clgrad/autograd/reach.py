@@ -16,9 +16,9 @@ def without_own(tensor: Tensor, own: Container[Any]) -> Tensor:
     seen = set(stack)
     while stack:
         node = stack.pop()
-        if node.variable is not None and node not in own:
+        if node._leaf is not None and node not in own:
             return tensor
-        for after in node.edges:
+        for after in node._edges:
             if after is not None and after[0] not in seen:
                 seen.add(after[0])
                 stack.append(after[0])

@@ -8,5 +8,6 @@ from __future__ import annotations
 from clgrad.models.lenet import LeNet
 from clgrad.models.mlp import MLP
 from clgrad.models.resnet import ResNet, resnet18, resnet34
+from clgrad.models.text import TransformerClassifier
 
-__all__ = ["MLP", "LeNet", "ResNet", "resnet18", "resnet34"]
+__all__ = ["MLP", "LeNet", "ResNet", "TransformerClassifier", "resnet18", "resnet34"]

@@ -136,3 +136,33 @@ def test_mlp() -> None:
     theirs.forward = layers.forward
     compare(clgrad.models.MLP([8, 16, 5], clgrad.nn.Tanh), theirs, images(6, 8), 5, 1e-4)
     assert repr(clgrad.models.MLP([2, 2, 2], dropout=0.1).layers[2]).startswith("Dropout")
+
+
+class Classifier(nn.Module):
+    """`TransformerClassifier` of PyTorch's layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(9, 8) * 0.1)
+        self.embedding = nn.Embedding(11, 8, 0)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, nn.LayerNorm(8), enable_nested_tensor=False)
+        self.classifier = nn.Linear(8, 3)
+
+    def forward(self, tokens: Any) -> Any:
+        x = self.embedding(tokens) + self.position[: tokens.shape[1]]
+        x = self.encoder(x, src_key_padding_mask=tokens == 0)
+        counted = (tokens != 0)[..., None].float()
+        return self.classifier((x * counted).sum(1) / counted.sum(1))
+
+
+def test_transformer_classifier() -> None:
+    torch.manual_seed(3)
+    tokens = np.random.default_rng(1).integers(1, 11, (5, 7))
+    tokens[1, 4:] = tokens[3, 1:] = 0
+    ours = clgrad.models.TransformerClassifier(11, 3, 8, 2, 2, 16, 9, 0.0)
+    compare(ours, Classifier(), tokens, 3, 1e-3)
+    with pytest.raises(RuntimeError, match="at most 9"):
+        ours(clgrad.tensor(np.ones((1, 10), np.int64)))
+    plain = clgrad.models.TransformerClassifier(11, 3, 8, 2, 1, 16, padding_idx=None)
+    assert plain(clgrad.tensor(tokens)).shape == (5, 3)

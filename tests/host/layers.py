@@ -210,6 +210,11 @@ INDICES = [
     L("Embedding", 6, 4, padding_idx=-1, scale_grad_by_freq=True,
       inputs=[("classes", (3, 5), 6)], device=True),
     L("Embedding", 6, 4, max_norm=1.0, norm_type=1.5, inputs=[("classes", (3, 5), 6)], device=True),
+    L("EmbeddingBag", 6, 4, inputs=[("classes", (3, 5), 6)], device=True),
+    L("EmbeddingBag", 6, 4, mode="max", padding_idx=1,
+      inputs=[("classes", (9,), 6), ("exact", [0, 4, 6])], device=True),
+    L("EmbeddingBag", 6, 4, mode="sum", include_last_offset=True,
+      inputs=[("classes", (9,), 6), ("exact", [0, 4, 6, 9]), (9,)], device=True),
 ]  # fmt: skip
 
 SAME = [(3, 4), (3, 4)]

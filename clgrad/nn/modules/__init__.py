@@ -153,6 +153,7 @@ from clgrad.nn.modules.rnn import (
     RNNCell,
     RNNCellBase,
 )
+from clgrad.nn.modules.sparse import Embedding, EmbeddingBag
 from clgrad.nn.modules.transformer import (
     Transformer,
     TransformerDecoder,
@@ -207,6 +208,8 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",

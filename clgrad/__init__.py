@@ -9,6 +9,7 @@ Importing it finds no device and compiles nothing; the first tensor does.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from clgrad import autograd, dispatch, errors, methods
@@ -111,6 +112,8 @@ from clgrad.random import get_rng_state, initial_seed, manual_seed, seed, set_rn
 from clgrad.serialization import load, save
 from clgrad.tensor import Size, Tensor
 
+e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
+
 _BY_HAND = frozenset(("to", "copy", "full", "arange", "clone", "rand", "randn", "mm", "bmm"))
 
 __version__ = "0.1.0"
@@ -140,8 +143,10 @@ def __getattr__(name: str) -> Any:
         "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "func", "models",
     ):  # fmt: skip
         import importlib
+        from importlib.util import find_spec
 
-        return importlib.import_module(f"clgrad.{name}")
+        if find_spec(f"clgrad.{name}") is not None:
+            return importlib.import_module(f"clgrad.{name}")
     raise AttributeError(f"module 'clgrad' has no attribute {name!r}")
 
 

@@ -10,7 +10,13 @@ from typing import Any
 from clgrad import creation, host
 from clgrad.dispatch import NUMBERS, as_operand
 from clgrad.dtypes import DType, as_dtype
-from clgrad.errors import ClgradRuntimeError, ClgradTypeError, ClgradValueError, DeviceError
+from clgrad.errors import (
+    ClgradRuntimeError,
+    ClgradTypeError,
+    ClgradValueError,
+    DeviceError,
+    DTypeError,
+)
 from clgrad.formats import strided
 from clgrad.limits import finfo, iinfo
 from clgrad.tensor import Tensor
@@ -72,6 +78,40 @@ def can_cast(from_: Any, to: Any) -> bool:
     return rank[source.kind] <= rank[target.kind]
 
 
+# ---- what complex numbers would be asked ---------------------------------------------------------
+
+
+def is_conj(input: Tensor) -> bool:
+    """Return False: real numbers are not conjugated."""
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    """Return False: nothing is negated lazily that way."""
+    return False
+
+
+def conj(input: Tensor) -> Tensor:
+    """Return the tensor itself, as every tensor is real."""
+    return _checked("conj", input)
+
+
+conj_physical = resolve_conj = resolve_neg = conj
+
+
+def real(input: Tensor) -> Tensor:
+    """Return the tensor itself, as every tensor is real."""
+    return _checked("real", input)
+
+
+def imag(input: Tensor) -> Tensor:
+    """Raise `DTypeError`: there are no complex dtypes."""
+    raise DTypeError(
+        "imag: imag is not implemented for tensors with non-complex dtypes. Expected a complex "
+        "one, which are not there."
+    )
+
+
 # ---- methods -------------------------------------------------------------------------------------
 
 
@@ -127,6 +167,11 @@ def is_pinned(x: Tensor) -> bool:
     return False
 
 
+def pin_memory(x: Tensor, device: Any = None) -> Tensor:
+    """Return the tensor as it is: there is no pinned memory to copy it to."""
+    return x
+
+
 def share_memory_(x: Tensor) -> Tensor:
     """Return the tensor as it is: other processes do not see a device's memory."""
     return x
@@ -161,17 +206,27 @@ is_cuda = property(lambda x: False, doc="False: devices are OpenCL's.")
 is_cpu = property(
     lambda x: getattr(x.device, "kind", "cpu") == "cpu", doc="Whether the device is a CPU."
 )
-is_sparse = property(lambda x: False, doc="False: every tensor is dense.")
-is_quantized = property(lambda x: False, doc="False: there are no quantized dtypes.")
-is_meta = property(lambda x: False, doc="False: every tensor has memory.")
+
+
+def _never(why: str) -> property:
+    return property(lambda x: False, doc=f"False: {why}.")
+
+
+is_sparse = is_sparse_csr = is_nested = is_mkldnn = _never("every tensor is dense")
+is_quantized = _never("there are no quantized dtypes")
+is_meta = _never("every tensor has memory")
+is_mps = is_xpu = is_xla = is_ipu = is_mtia = is_maia = is_vulkan = _never("devices are OpenCL's")
 layout = property(lambda x: strided, doc="`clgrad.strided`.")
 
 __all__ = [
-    "can_cast", "finfo", "iinfo", "is_complex", "is_floating_point", "is_inference", "is_nonzero",
-    "is_same_size", "is_signed",
+    "can_cast", "conj", "conj_physical", "finfo", "get_device", "iinfo", "imag", "is_complex",
+    "is_conj", "is_floating_point", "is_inference", "is_neg", "is_nonzero", "is_same_size",
+    "is_signed", "real", "resolve_conj", "resolve_neg",
 ]  # fmt: skip
 METHODS = [
-    "__array_wrap__", "__contains__", "__reversed__", "cuda", "data_ptr", "get_device", "is_cpu",
-    "is_cuda", "is_meta", "is_nonzero", "is_pinned", "is_quantized", "is_same_size", "is_sparse",
-    "layout", "share_memory_", "type",
+    "__array_wrap__", "__contains__", "__reversed__", "conj", "conj_physical", "cuda", "data_ptr",
+    "get_device", "is_conj", "is_cpu", "is_cuda", "is_ipu", "is_maia", "is_meta", "is_mkldnn",
+    "is_mps", "is_mtia", "is_neg", "is_nested", "is_nonzero", "is_pinned", "is_quantized",
+    "is_same_size", "is_sparse", "is_sparse_csr", "is_vulkan", "is_xla", "is_xpu", "layout",
+    "pin_memory", "resolve_conj", "resolve_neg", "share_memory_", "type",
 ]  # fmt: skip

@@ -117,6 +117,13 @@ m.ones(2).new_tensor([1,2])
 m.ones(2).new_tensor(np.array([1,2]))
 """
 NUMBERS = """
+m.range(0,1,.25)
+m.range(1,4)
+m.range(4,1,-1.5)
+m.range(1,4,0)
+m.range(1,4,-1)
+m.range(1,4,dtype=m.int64)
+m.range(1,2,2)
 m.hann_window(5)
 m.hann_window(5,False)
 m.hann_window(1)
@@ -269,8 +276,8 @@ def test_as_torch(line: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = outcome(case, torch)
-    with interpreted():
-        ours = outcome(case, clgrad)
+        with interpreted():
+            ours = outcome(case, clgrad)
     if theirs[0] == "ok":
         assert ours[0] == "ok", ours
         assert close(ours[1], theirs[1]), f"\nclgrad {ours[1]}\ntorch  {theirs[1]}"

@@ -18,6 +18,41 @@ import clgrad
 from clgrad.testing.interpreter import interpreted
 
 LINES = """
+m.e, m.pi, m.inf, m.newaxis
+m.real(x) is x, m.conj(x) is x, x.conj() is x, m.resolve_conj(x) is x, x.resolve_neg() is x
+m.is_conj(x), m.is_neg(x), x.is_conj(), x.is_neg()
+m.imag(x)
+m.fill(m.ones(2),3)
+m.fill(x,3).grad_fn.name()
+m.fill_(m.ones(2),3)
+m.detach(x)
+m.detach_(x*2)
+m.zero_(m.ones(2))
+m.ones(2,3).t().dim_order(), m.ones(2,3,4).dim_order()
+m.ones(2).apply_(lambda v:v+1)
+m.ones(2).map_(m.arange(2.),lambda a,b:a+b)
+m.ones(2).map2_(m.arange(2.),m.ones(2),lambda a,b,c:a+b*c)
+x.apply_(abs)
+m.ones(2).map_(m.arange(3.),lambda a,b:a+b)
+m.ones(2).untyped_storage().size(), m.ones(4)[1:].untyped_storage().nbytes()
+(lambda y: y.untyped_storage().data_ptr() == y[1:].untyped_storage().data_ptr())(m.ones(3))
+m.arange(6.).resize_(2,3)
+m.arange(6.).resize_((2,2))
+m.arange(6.).resize_(3,4).shape
+m.arange(6.).resize_(3,4)[0]
+m.arange(6.)[2:].resize_(2)
+m.arange(6.)[2:].resize_(7).storage_offset()
+m.arange(6.)[2:].resize_(7).untyped_storage().nbytes()
+(lambda y: (y[2:].resize_(7), y.tolist())[1])(m.arange(6.))
+x.resize_(2)
+(x*2).resize_(2)
+m.ones(2).resize_as_(m.ones(1,2))
+m.ones(2).resize_(-1)
+m.ones(2,3).t().resize_(3,2).stride()
+m.ones(2,3).t().resize_(2,3).stride()
+m.ones(0).resize_(2).shape
+m.get_device(m.ones(1).cpu()) <= 0
+x.is_xla, x.is_mps, x.is_nested, x.is_sparse_csr
 m.is_floating_point(m.ones(2)), m.is_floating_point(m.ones(2).long()), m.is_complex(m.ones(1))
 m.is_nonzero(m.tensor(3.0)), m.is_nonzero(m.tensor([0]))
 m.is_nonzero(m.ones(2))
@@ -91,7 +126,8 @@ pickle.loads(pickle.dumps(m.float16)) is m.float16
 @pytest.mark.parametrize("line", LINES.split("\n")[1:-1])
 def test_as_torch(line: str) -> None:
     def case(m: Any) -> Any:
-        return eval(line, {"m": m, "np": np, "copy": copy, "pickle": pickle})
+        names = {"m": m, "np": np, "copy": copy, "pickle": pickle}
+        return eval(line, {**names, "x": m.ones(3, requires_grad=True)})
 
     theirs = outcome(case, torch)
     with interpreted():

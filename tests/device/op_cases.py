@@ -85,7 +85,8 @@ STEPS = {
 
 def scale_of(name: str) -> float:
     """Return the size of what an op adds up, to which its error is relative."""
-    return {"addcdiv": 9.0, "addcmul": 9.0, "lerp": 9.0, "logaddexp2": 4.0}.get(name, 0)
+    sizes = {"addcdiv": 9.0, "addcmul": 9.0, "lerp": 9.0, "logaddexp2": 4.0}
+    return (sizes | {"digamma": 4.0, "lgamma": 4.0}).get(name, 0.0)
 
 
 def ulps_of(name: str, dtype: DType) -> float:

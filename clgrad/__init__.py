@@ -116,6 +116,9 @@ e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
 
 _BY_HAND = frozenset(("to", "copy", "full", "arange", "clone", "rand", "randn", "mm", "bmm"))
 
+_WRITING = frozenset(("clamp_max", "clamp_min", "gcd", "lcm", "ldexp", "xlogy"))
+"""Ops of two tensors whose in-place forms are functions too."""
+
 __version__ = "0.1.0"
 
 
@@ -127,7 +130,7 @@ def _install() -> list[str]:
         if op.kind in ("view", "creation") or op.name in _BY_HAND or op.name[0] == "_":
             continue
         calls = dict.fromkeys((name, *op.aliases), _function(op))
-        if op.inplace and len(op.inputs) == 1:
+        if op.inplace and (len(op.inputs) == 1 or op.name in _WRITING):
             calls |= dict.fromkeys((f"{n}_" for n in tuple(calls)), _inplace(op))
         globals().update(calls)
         made += calls

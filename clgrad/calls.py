@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad import dtypes, writing
+from clgrad import creation, dtypes, writing
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import as_dtype
 from clgrad.errors import (
@@ -104,6 +104,12 @@ _SCALED = {OPS["add"]: add_scaled, OPS["sub"]: sub_scaled, OPS["rsub"]: rsub_sca
 """What computes an op that was given `alpha`."""
 
 
+def _take_alpha(args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    """Return the arguments without `alpha`, which may also stand third, and `alpha` or None."""
+    args, alpha = (args[:2], args[2]) if len(args) == 3 else (args, named.pop("alpha", None))
+    return args, alpha.item() if isinstance(alpha, Tensor) else alpha
+
+
 def _check_alpha(name: str, alpha: Any, operands: tuple[Any, ...]) -> None:
     """Raise where `alpha` is of a higher category than what it scales, as PyTorch does."""
     kinds = {
@@ -139,14 +145,17 @@ def function(op: Op) -> Call:
             if result is not NotImplemented:
                 return result
         out = named.pop("out", None)
-        given = named
-        used = op if scaled is None or named.get("alpha", 1) == 1 else scaled
-        if used is not scaled and scaled is not None:
-            named = {k: v for k, v in named.items() if k != "alpha"}
+        used = op
+        if scaled is not None:
+            args, alpha = _take_alpha(args, named)
+            used = op if alpha is None or (type(alpha) is int and alpha == 1) else scaled
         operands, static = sort_arguments(used, args, named)
-        if scaled is not None and "alpha" in given:
-            _check_alpha(op.label, given["alpha"], operands[:count])
+        if used is not op:
+            _check_alpha(op.label, alpha, operands[:count])
+            operands = (*operands[:count], alpha)
         if all(type(o) in NUMBERS for o in operands[:count]):
+            if op.name in OF_NUMBERS:
+                return call(creation.tensor(operands[0]), *operands[1:], out=out)
             raise ClgradTypeError(
                 f"{op.label}: got numbers alone. Expected at least one tensor. "
                 "Hint: clgrad.tensor(...) makes one."
@@ -191,6 +200,10 @@ def _with_static(op: Op) -> Call:
     return call
 
 
+OF_NUMBERS = frozenset(
+    ("add", "sub", "mul", "div", "floor_divide", "_divide_down", "_divide_trunc")
+)
+"""Ops that PyTorch computes of two numbers as of 0-d tensors."""
 _WAYS = 1024
 """Ways of writing the arguments of one op that are kept."""
 
@@ -264,11 +277,13 @@ def inplace(op: Op) -> Call:
                 operands = (args[0], operand(op.label, args[1]))
             return writing.apply_(op, operands)
         used = op
-        if scaled is not None and "alpha" in named:
-            used = scaled
+        if scaled is not None:
+            args, alpha = _take_alpha(args, named)
+            used = op if alpha is None else scaled
         operands, static = sort_arguments(used, args, named)
-        if used is scaled and scaled is not None:
-            _check_alpha(op.label, named["alpha"], operands[: len(op.inputs)])
+        if used is not op:
+            _check_alpha(op.label, alpha, operands[: len(op.inputs)])
+            operands = (*operands[: len(op.inputs)], alpha)
         if type(operands[0]) in NUMBERS:
             raise ClgradTypeError(f"{op.label}_: got a number. Expected a tensor to write to.")
         return writing.apply_(used, operands, static)

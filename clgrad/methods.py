@@ -13,7 +13,16 @@ from clgrad.calls import function, inplace
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError, ShapeError
-from clgrad.functional import FAMILIES, _at, joining, making, products, shaping, splitting
+from clgrad.functional import (
+    FAMILIES,
+    _at,
+    joining,
+    making,
+    products,
+    shaping,
+    special,
+    splitting,
+)
 from clgrad.operators import OPERATORS
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
@@ -175,6 +184,9 @@ def _install_all() -> None:
     _install("__len__", indexing.length)
     _install("__iter__", _iterate)
     _install("where", lambda x, condition, other: function(OPS["where"])(condition, x, other))
+    _install("polygamma", special.polygamma_of)
+    _install("polygamma_", special.polygamma_of_)
+    _install("real", property(lambda x: x))
     for name in ("copy_", "fill_", "zero_"):
         _install(name, getattr(writing, name))
     _install("new_zeros", _new(creation.zeros))

@@ -183,6 +183,14 @@ _add("hypot", "a b", emit.mathematical("hypot", "hypot"), host.hypot, "g * (a / 
 _math("erf", "g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(math.erf), "erf")
 _math("erfc", "-g * (1.1283791670955126 * exp(-(x * x)))", host.elementwise(math.erfc), "erfc")
 _math("erfinv", "g * (0.8862269254527579 * exp(y * y))", host.elementwise(host.erfinv), None)
+# 2 / sqrt(pi), sqrt(2 pi)
+_math("erfcx", "g * (2 * x * y - 1.1283791670955126)", host.elementwise(host.erfcx), None)
+_math("ndtri", "g * (2.5066282746310002 * exp(y * y / 2))", host.elementwise(host.ndtri), None)
+_math("i0e", "g * (i1e(x) - sign(x) * y)", host.elementwise(host.i0e), None)
+_math(
+    "i1e", "g * (0.5 if x == 0 else i0e(x) - y * (sign(x) + 1 / x))", host.elementwise(host.i1e),
+    None,
+)  # fmt: skip
 _math("sigmoid", "g * ((1 - y) * y)", lambda x: 1 / (1 + np.exp(-x)), None)
 _math("lgamma", "g * digamma(x)", host.elementwise(host.lgamma), None)
 _math("digamma", "g * trigamma(x)", host.elementwise(host.digamma), None)
@@ -248,7 +256,7 @@ for _name, _next in (
 # The derivative of where keeps the condition outside; diff() does that itself.
 _add("where", "c a b", emit.select, np.where, "0", "g if c else 0", "0 if c else g", takes="buif")
 
-# ---- bits -------------------------------------------------------------------------------------
+# ---- bits and parts ---------------------------------------------------------------------------
 
 _family(
     "bui", "same",
@@ -259,6 +267,11 @@ _family(
 _add("bitnot", "x", emit.invert, np.invert, takes="bui")
 _add("shl", "a b", emit.helper("shl"), host.shift_left, takes="ui", cost=2)
 _add("shr", "a b", emit.helper("shr"), host.shift_right, takes="ui", cost=2)
+
+_add("gcd", "a b", emit.helper("gcd"), np.gcd, takes="ui", cost=64)
+_add("mantissa", "x", emit.helper("mantissa"), host.mantissa, "g / exp2(exponent(x))", takes="f",
+     cost=2)  # fmt: skip
+_add("exponent", "x", emit.helper("exponent"), host.exponent, "0", takes="f", cost=2)
 
 # ---- conversion and random numbers ------------------------------------------------------------
 

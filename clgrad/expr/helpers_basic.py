@@ -78,52 +78,6 @@ static T cg_{_name}(T a, T b)
 }}
 """
 
-# The bits of a float, without the sign, count in its own order.
-BASIC["nextafter:r"] = """
-static T cg_nextafter(T a, T b)
-{
-    S step = ((b > a) == (a > T(0))) ? S(1) : S(-1);
-    T next = as_T(as_S(a) + step);
-    next = a == T(0) ? copysign(as_T(S(1)), b) : next;
-    next = a == b ? b : next;
-    return ((a != a) | (b != b)) ? a + b : next;
-}
-"""
-
-# The same among the numbers of a 16-bit float, held in a float.
-BASIC["nextafter_bfloat16:f"] = """
-static T cg_nextafter_bfloat16(T a, T b)
-{
-    I step = ((b > a) == (a > 0.0f)) ? I(0x10000) : I(-0x10000);
-    F next = as_F(as_I(a) + step);
-    next = a == 0.0f ? copysign(as_F(I(0x10000)), b) : next;
-    next = a == b ? b : next;
-    return ((a != a) | (b != b)) ? a + b : next;
-}
-"""
-BASIC["nextafter_float16:f"] = """
-static T cg_nextafter_float16(T a, T b)
-{
-    I step = ((b > a) == (a > 0.0f)) ? I(0x2000) : I(-0x2000);
-    F size = cg_abs(a);
-    F next = as_F(as_I(a) + step);
-    F tiny = b > a ? a + 5.9604644775390625e-08f : a - 5.9604644775390625e-08f;
-    next = ((size < 6.103515625e-05f) | ((size == 6.103515625e-05f) & (step < 0))) ? tiny : next;
-    next = tiny == 0.0f ? copysign(F(0.0f), a) : next;
-    next = size == F(INFINITY) ? copysign(F(65504.0f), a) : next;
-    next = a == b ? b : next;
-    return ((a != a) | (b != b)) ? a + b : next;
-}
-"""
-
-for _name in ("nextafter_float16", "nextafter_bfloat16"):
-    BASIC[f"{_name}:d"] = f"""
-static T cg_{_name}(T a, T b)
-{{
-    return convert_T(cg_{_name}<float>(convert_F(a), convert_F(b)));
-}}
-"""
-
 # ---- division: guarded for integers (by zero gives 0, the smallest by -1 wraps) ----------------
 
 BASIC["fmod:f"] = """

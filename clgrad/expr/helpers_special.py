@@ -1,4 +1,5 @@
-"""Texts of erf, erfc, erfinv and the functions around gamma; the rules of `helpers_exponential`.
+"""Texts of the error functions, their inverses, and gamma; the rules are those of
+`helpers_exponential`.
 
 Source: polynomials fitted for this library by iteratively reweighted least squares (Lawson) on
 Chebyshev nodes against float64 references, rounded to float32; digamma and trigamma by recurrence,
@@ -70,8 +71,8 @@ static T cg_erfc(T x)
 """
 # Below 1/2: x P(x*x), fit error 4.9e-11. Above: P(s), s = sqrt(-log(1 - x)), fit errors 5.9e-9 and
 # 8.7e-9.
-SPECIAL["erfinv_start:r"] = """
-static T cg_erfinv_start(T x)
+SPECIAL["erfinv_near:r"] = """
+static T cg_erfinv_near(T x)
 {
     T z = x * x;
     T p = T(0.095726550f);
@@ -82,7 +83,12 @@ static T cg_erfinv_start(T x)
     p = p * z + 0.12755442f;
     p = p * z + 0.23201369f;
     p = p * z + 0.88622695f;
-    T s = sqrt(-cg_log(T(1) - x));
+    return p * x;
+}
+"""
+SPECIAL["erfinv_far:r"] = """
+static T cg_erfinv_far(T s)
+{
     T t = s - 1.25f;
     T q = T(-0.0011978942f);
     q = q * t - 0.0015980698f;
@@ -104,15 +110,15 @@ static T cg_erfinv_start(T x)
     r = r * u - 0.0054307776f;
     r = r * u + 1.0431132f;
     r = r * u + 2.5844569f;
-    q = s < T(1.7320508f) ? q : r;
-    return x < T(0.5f) ? p * x : q;
+    return s < T(1.7320508f) ? q : r;
 }
 """
 SPECIAL["erfinv:f"] = """
 static T cg_erfinv(T x)
 {
     T size = cg_abs(x);
-    T y = cg_erfinv_start(size);
+    T far = cg_erfinv_far(sqrt(-cg_log(T(1) - size)));
+    T y = size < 0.5f ? cg_erfinv_near(size) : far;
     y = size == T(1) ? T(INFINITY) : y;
     y = size > T(1) ? T(NAN) : y;
     return copysign(y, x);
@@ -126,7 +132,7 @@ static T cg_erfinv(T x)
     T size = cg_abs(x);
     T rest = T(1) - size;
     T w = -cg_log(rest);
-    T y = cg_erfinv_start(size);
+    T y = size < C(0.5) ? cg_erfinv_near(size) : cg_erfinv_far(sqrt(w));
     y = w > T(17) ? sqrt(w - C(0.5) * cg_log(w * C(3.141592653589793))) : y;
     for (int k = 0; k < 3; ++k) {
         T error = size < C(0.5) ? cg_erf(y) - size : rest - cg_erfc(y);
@@ -136,6 +142,89 @@ static T cg_erfinv(T x)
     y = size == T(1) ? T(INFINITY) : y;
     y = size > T(1) ? T(NAN) : y;
     return copysign(y, x);
+}
+"""
+# erfc times e**(x*x): from 1/2 to 11 t P(t) as in erfc, asymptotically beyond.
+SPECIAL["erfcx:f"] = """
+static T cg_erfcx(T x)
+{
+    F size = cg_abs(x);
+    F a = size > 11.0f ? F(11.0f) : size;
+    F t = 1.0f / (a + 2.0f);
+    F p = -31.495441436767578f;
+    p = p * t + 76.129150390625f;
+    p = p * t - 65.78337860107422f;
+    p = p * t + 19.688562393188477f;
+    p = p * t - 1.4628981351852417f;
+    p = p * t + 3.361234426498413f;
+    p = p * t + 1.9314160346984863f;
+    p = p * t + 1.1303168535232544f;
+    p = p * t + 0.5641524791717529f;
+    F z = 0.5f / (size * size);
+    F far = (1.0f - z * (1.0f - z * (3.0f - z * 15.0f))) * (0.564189584f / size);
+    F outer = size > 11.0f ? far : p * t;
+    F head = cg_head(size);
+    F grown = cg_exp(head * head) * cg_exp((size - head) * (size + head));
+    F inner = grown * (1.0f - cg_erf(size));
+    F y = size < 0.5f ? inner : outer;
+    y = x < 0.0f ? 2.0f * grown - y : y;
+    y = x < -9.5f ? F(INFINITY) : y;
+    return x == x ? y : x;
+}
+"""
+SPECIAL["erfcx:d"] = """
+static T cg_erfcx(T x)
+{
+    T a = cg_abs(x);
+    T b = a > T(8) ? T(8) : a;
+    T near = cg_exp(b * b) * cg_erfc(b);
+    T z = C(0.5) / (a * a);
+    T far = T(1);
+    for (int k = 24; k > 0; --k)
+        far = T(1) - far * z * T(2 * k - 1);
+    far = far * C(0.5641895835477563) / a;
+    T y = a <= T(8) ? near : far;
+    y = x < T(0) ? T(2) * cg_exp(a * a) - y : y;
+    return x == x ? y : x;
+}
+"""
+# The number below which a normal variable lies with probability p: erfcinv of what is nearer to 0.
+# As in erfinv; the tail of float32 is s Q(1/s), fit error 8.2e-9.
+SPECIAL["ndtri:f"] = """
+static T cg_ndtri(T p)
+{
+    T rest = p < 0.5f ? 2.0f * p : 2.0f - 2.0f * p;
+    T s = sqrt(-cg_log(rest));
+    T v = 1.0f / s;
+    T f = T(-11.22134972f);
+    f = f * v + 15.07969475f;
+    f = f * v - 9.384418488f;
+    f = f * v + 4.050551891f;
+    f = f * v - 1.492127299f;
+    f = f * v - 0.03172584623f;
+    f = f * v + 1.000410557f;
+    T far = s < 4.09f ? cg_erfinv_far(s) : s * f;
+    T y = rest > 0.5f ? cg_erfinv_near(1.0f - rest) : far;
+    y = 1.41421356f * (p < 0.5f ? -y : y);
+    y = rest == 0.0f ? (p < 0.5f ? T(-INFINITY) : T(INFINITY)) : y;
+    return ((p >= 0.0f) & (p <= 1.0f)) ? y : T(NAN);
+}
+"""
+SPECIAL["ndtri:d"] = """
+static T cg_ndtri(T p)
+{
+    T rest = p < C(0.5) ? T(2) * p : T(2) - T(2) * p;
+    T w = -cg_log(rest);
+    T y = rest > C(0.5) ? cg_erfinv_near(T(1) - rest) : cg_erfinv_far(sqrt(w));
+    y = w > T(17) ? sqrt(w - C(0.5) * cg_log(w * C(3.141592653589793))) : y;
+    for (int k = 0; k < 3; ++k) {
+        T error = rest > C(0.5) ? cg_erf(y) - (T(1) - rest) : rest - cg_erfc(y);
+        T step = error / (C(1.1283791670955126) * cg_exp(-(y * y)));
+        y -= step / (T(1) + y * step);
+    }
+    y = C(1.4142135623730951) * (p < C(0.5) ? -y : y);
+    y = rest == T(0) ? (p < C(0.5) ? T(-INFINITY) : T(INFINITY)) : y;
+    return ((p >= T(0)) & (p <= T(1))) ? y : T(NAN);
 }
 """
 # Built-ins of lgamma differ between widths. Below zero by reflection; there, and nowhere else, the
@@ -284,11 +373,12 @@ static T cg_zeta(T s, T q)
     y -= factor * C(691.0 / 1307674368000.0);
     factor *= (s + T(11)) * (s + T(12)) * w;
     y += factor * C(1.0 / 74724249600.0);
+    y = sum == T(INFINITY) ? sum : y;
     y = a < T(9) ? T(NAN) : y;
     y = ((q <= T(0)) & (floor(q) != q) & (floor(s) != s)) ? T(NAN) : y;
     y = ((q <= T(0)) & (floor(q) == q)) ? T(INFINITY) : y;
     y = q == T(INFINITY) ? T(0) : y;
     y = s == T(1) ? T(INFINITY) : y;
-    return s < T(1) ? T(NAN) : y;
+    return ((s >= T(1)) & (q == q)) ? y : T(NAN);
 }
 """

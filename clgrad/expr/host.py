@@ -61,6 +61,62 @@ def erfinv(x: float) -> float:
     return math.copysign(y, x)
 
 
+def erfcx(x: float) -> float:
+    """Return erfc(x) * exp(x * x), far out by the continued fraction of DLMF 7.9.2."""
+    if x < 8:
+        return math.exp(min(x * x, 709.0)) * math.erfc(x) if x > -26 else math.inf
+    fraction = x
+    for k in range(60, 0, -1):
+        fraction = x + k / 2 / fraction
+    return 1 / (fraction * math.sqrt(math.pi))
+
+
+def ndtri(p: float) -> float:
+    """Return the number below which a normal variable lies with probability p; by Halley."""
+    if not 0 < p < 1:
+        return math.copysign(math.inf, p - 0.5) if p in (0, 1) else math.nan
+    rest = 2 * min(p, 1 - p)
+    y = 0.9 * (1 - rest) if rest > 0.5 else math.sqrt(-math.log(rest))
+    for _ in range(20):
+        error = math.erf(y) - (1 - rest) if rest > 0.5 else rest - math.erfc(y)
+        step = error / (1.1283791670955126 * math.exp(-y * y))
+        y -= step / (1 + y * step)
+    return math.copysign(math.sqrt(2) * y, p - 0.5)
+
+
+def _bessel(order: int, x: float) -> float:
+    """Return e**-|x| times the modified Bessel function; DLMF 10.25.2 and 10.40.1."""
+    a = abs(x)
+    if a > 25:
+        term = total = 1.0
+        for k in range(1, 40):
+            term *= ((2 * k - 1) ** 2 - 4 * order) / (8 * k * a)
+            total += term
+        return total / math.sqrt(2 * math.pi * a)
+    term = total = (a / 2) ** order
+    for k in range(1, 80):
+        term *= a * a / 4 / (k * (k + order))
+        total += term
+    return total * math.exp(-a)
+
+
+def i0e(x: float) -> float:
+    return x if x != x else _bessel(0, x)
+
+
+def i1e(x: float) -> float:
+    return x if x != x else math.copysign(_bessel(1, x), x)
+
+
+def mantissa(x: Array) -> Array:
+    return np.frexp(x)[0]
+
+
+def exponent(x: Array) -> Array:
+    x = np.asarray(x)
+    return np.where(np.isfinite(x), np.frexp(x)[1], 0).astype(x.dtype)
+
+
 def digamma(x: float) -> float:
     """Return the derivative of lgamma; -inf at 0 (inf at -0.0), NaN at the negative poles.
 
@@ -123,7 +179,7 @@ def _zeta(s: float, q: float) -> float:
     for j, term in enumerate((12, -720, 30240, -1209600, 47900160, -1307674368000 / 691)):
         rest += factor / term
         factor *= (s + 2 * j + 1) * (s + 2 * j + 2) / (q * q)
-    return float(total + rest)
+    return float(total + rest) if total < math.inf else total
 
 
 def zeta(s: Array, q: Array) -> Array:

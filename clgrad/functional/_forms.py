@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from clgrad import writing
-from clgrad.calls import check_numbers, into
+from clgrad.calls import OF_NUMBERS, check_numbers, into
+from clgrad.creation import tensor
 from clgrad.dispatch import NUMBERS, apply, operand
 from clgrad.errors import ClgradTypeError
 from clgrad.ops.registry import OPS, Op
@@ -29,6 +30,8 @@ def choice(name: str, *operands: Any) -> Choice:
     made = tuple([operand(op.label, o) for o in operands])
     check_numbers(op, made)
     if all(type(o) in NUMBERS for o in made[: len(op.inputs)]):
+        if name in OF_NUMBERS:
+            return op, (tensor(made[0]), *made[1:])
         raise ClgradTypeError(
             f"{op.label}: got numbers alone. Expected at least one tensor. "
             "Hint: clgrad.tensor(...) makes one."

@@ -134,6 +134,7 @@ def softsign(input: Tensor) -> Tensor:
     return input / (_run("abs", False, input) + 1)
 
 
+@with_out
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """Return `input` where it is above `threshold`, else `value`."""
     return _run("_threshold", inplace, input, threshold, value)

@@ -11,7 +11,7 @@ from clgrad.errors import (
     ClgradTypeError,
     DTypeError,
 )
-from clgrad.functional._forms import Choice, choice, forms, in_place
+from clgrad.functional._forms import Choice, choice, forms
 from clgrad.functional._out import with_out
 from clgrad.ops.registry import OPS
 from clgrad.tensor import Tensor
@@ -19,7 +19,7 @@ from clgrad.tensor import Tensor
 __all__ = [
     "addcdiv", "allclose", "clamp", "clamp_", "clip", "clip_", "div", "divide", "equal",
     "float_power", "floor_divide", "fmod", "heaviside", "isclose", "isreal", "lerp", "lerp_",
-    "logit", "logit_",    "nan_to_num", "nan_to_num_", "nextafter", "positive", "pow", "remainder",
+    "nan_to_num", "nan_to_num_", "nextafter", "positive", "pow", "remainder",
     "round", "round_", "square", "square_",
 ]  # fmt: skip
 METHODS = (
@@ -263,17 +263,6 @@ def float_power_(input: Tensor, exponent: Any) -> Tensor:
         )
     other = exponent.to(dtypes.float64) if isinstance(exponent, Tensor) else float(exponent)
     return input.pow_(other)  # type: ignore[no-any-return]  # a Tensor
-
-
-@with_out
-def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """Return `log(input / (1 - input))`, of `input` clamped to [eps, 1 - eps] if `eps` is given."""
-    if eps is None:
-        return apply(*choice("_logit", input))  # type: ignore[no-any-return]  # a Tensor
-    return apply(*choice("_logit_clamped", input, float(eps)))  # type: ignore[no-any-return]  # same
-
-
-logit_ = in_place(logit)
 
 
 def positive(input: Tensor) -> Tensor:

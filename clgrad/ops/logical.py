@@ -1,4 +1,4 @@
-"""Pointwise comparisons, questions about numbers, logic and bits: no derivatives."""
+"""Pointwise comparisons, questions about numbers, logic, bits and divisors: no derivatives."""
 
 from __future__ import annotations
 
@@ -83,6 +83,11 @@ bitwise_xor = pointwise(
 bitwise_not = pointwise(
     "bitwise_not", "x", "~x", takes="bui", doc="The other bits; of bools, the other value."
 )
+gcd = pointwise("gcd", "a, b", "gcd(a, b)", takes="ui", numbers=(), doc="Greatest common divisor.")
+lcm = pointwise(
+    "lcm", "a, b", "0 if gcd(a, b) == 0 else abs(trunc_divide(a, gcd(a, b)) * b)", takes="ui",
+    numbers=(), doc="Least common multiple; 0 of zeros.",
+)  # fmt: skip
 bitwise_left_shift = pointwise(
     "bitwise_left_shift", "a, b", "a << b", takes="ui",
     doc="a with its bits moved up by b; 0 where b is out of range.",

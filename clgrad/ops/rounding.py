@@ -1,4 +1,4 @@
-"""Pointwise rounding, signs, and division with a rounded quotient.
+"""Pointwise rounding, signs and exponents, and division with a rounded quotient.
 
 The quotient of integers by zero is 0 (PyTorch raises where the host can see it; so does
 `functional.arithmetic` for a number). A derivative of zero is a gradient of zeros, as in PyTorch.
@@ -34,6 +34,18 @@ round_tens = pointwise(
 frac = pointwise("frac", "x", "x - trunc(x)", dx="g", takes="f", doc="The fraction of x.")
 sign = pointwise("sign", "x", "sign(x)", dx="0", doc="-1, 0 or 1; 0 for NaN.")
 sgn = pointwise("sgn", "x", "sign(x)", dx="0", doc="-1, 0 or 1; 0 for NaN.")
+angle = pointwise(
+    "angle", "x", "nan if isnan(x) else (pi if x < 0 else 0)", dx="0", promote="float",
+    inplace=False, doc="Angle of x in the complex plane: 0, or pi below zero.",
+)  # fmt: skip
+mantissa = pointwise(
+    "_mantissa", "x", "mantissa(x)", dx="g / exp2(exponent(x))", takes="f", inplace=False,
+    node_name="FrexpBackward0", doc="x divided by the power of two that brings it to [0.5, 1).",
+)  # fmt: skip
+exponent = pointwise(
+    "_exponent", "x", "exponent(x)", result="int32", takes="f", inplace=False,
+    doc="The exponent of that power.",
+)  # fmt: skip
 signbit = pointwise(
     "signbit", "x", "signbit(x)", result="bool", inplace=False,
     doc="Whether x has a minus sign; -0.0 has one.",

@@ -6,6 +6,7 @@ argument: an optimizer's changing step compiles nothing.
 
 from __future__ import annotations
 
+from clgrad.ops.pointwise import sub
 from clgrad.ops.registry import pointwise
 
 add_scaled = pointwise(
@@ -14,9 +15,11 @@ add_scaled = pointwise(
 )  # fmt: skip
 sub_scaled = pointwise(
     "_sub_scaled", "a, b, *, alpha=1", "a - alpha * b", da="g", db="-alpha * g",
+    takes="uif", refusal=sub.refusal,
     node_name="SubBackward0", doc="`a - alpha * b`.",
 )  # fmt: skip
 rsub_scaled = pointwise(
     "_rsub_scaled", "a, b, *, alpha=1", "b - alpha * a", da="-alpha * g", db="g",
+    takes="uif", refusal=sub.refusal,
     node_name="RsubBackward0", node_names={"tn": "RsubBackward1"}, doc="`b - alpha * a`.",
 )  # fmt: skip

@@ -38,3 +38,68 @@ logit_clamped = pointwise(
     promote="float", domain={"x": (0.1, 0.9)},
     node_name="LogitBackward0", doc="logit of x between `eps` and `1 - eps`.",
 )  # fmt: skip
+polygamma = pointwise(
+    "_polygamma", "x, *, n, factor", "factor * zeta(n + 1, x)",
+    dx="g * (-factor * (n + 1) * zeta(n + 2, x))", promote="float", domain={"x": (0.3, 4)},
+    node_name="PolygammaBackward0", doc="Derivative `n` of digamma; `factor` is (-1)**(n+1) n!.",
+)  # fmt: skip
+digamma_as_polygamma = pointwise(
+    "_polygamma_0", "x, *, n=0", "digamma(x)", dx="g * trigamma(x)", promote="float",
+    domain={"x": (0.3, 4)}, node_name="PolygammaBackward0", doc="digamma, as a polygamma.",
+)  # fmt: skip
+trigamma = pointwise(
+    "_polygamma_1", "x, *, n=1", "trigamma(x)", dx="g * (-2 * zeta(3, x))", promote="float",
+    domain={"x": (0.3, 4)}, node_name="PolygammaBackward0", doc="Derivative of digamma.",
+)  # fmt: skip
+zeta = pointwise(
+    "_zeta", "s, q", "zeta(s, q)", dq="g * -s * zeta(s + 1, q)", promote="float",
+    domain={"s": (1.5, 4), "q": (0.5, 4)}, node_name="SpecialZetaBackward0",
+    doc="Hurwitz' zeta function, the sum of (q + k)**-s.",
+)  # fmt: skip
+erfcx = pointwise(
+    "_erfcx", "x", "erfcx(x)", dx="(2 * x * y - 1.1283791670955126) * g", promote="float",
+    node_name="SpecialErfcxBackward0", doc="erfc(x) * exp(x * x).",
+)  # fmt: skip
+ndtri = pointwise(
+    "_ndtri", "x", "ndtri(x)", dx="g * 2.5066282746310002 * exp(y * y / 2)", promote="float",
+    domain={"x": (0.05, 0.95)}, node_name="SpecialNdtriBackward0",
+    doc="The number below which a normal variable lies with probability x.",
+)  # fmt: skip
+log_ndtr = pointwise(
+    "_log_ndtr", "x",
+    "log(erfcx(x * -0.7071067811865476) / 2) - x * x / 2 if x < -1 "
+    "else log1p(erfc(x * 0.7071067811865476) / -2)",
+    dx="g / 2.5066282746310002 * exp(-(y + x * x / 2))", promote="float",
+    node_name="SpecialLogNdtrBackward0",
+    doc="Logarithm of the probability that a normal variable lies below x.",
+)  # fmt: skip
+entr = pointwise(
+    "_entr", "x", "x if isnan(x) else (-x * log(x) if x > 0 else (0 if x == 0 else -inf))",
+    dx="g * -(1 + log(x))", promote="float", domain={"x": (0.1, 4)},
+    node_name="SpecialEntrBackward0", doc="-x * log(x), 0 at zero, -inf below.",
+)  # fmt: skip
+xlog1py = pointwise(
+    "_xlog1py", "a, b", "where(isnan(b), nan, where(a == 0, 0, a * log1p(b)))",
+    da="where(a == 0 and b <= -1, 0, where(isnan(b), nan, where(g == 0, 0, g * log1p(b))))",
+    db="g * a / (b + 1)", promote="float", domain={"b": (-0.8, 4)},
+    node_name="SpecialXlog1PyBackward0",
+    node_names={"nt": "SpecialXlog1PyBackward1", "tn": "SpecialXlog1PyBackward2"},
+    doc="a * log1p(b), and 0 where a is 0 and b is not NaN.",
+)  # fmt: skip
+i0 = pointwise(
+    "i0", "x", "i0e(x) * exp(abs(x))", dx="g * (i1e(x) * exp(abs(x)))", promote="float",
+    node_name="I0Backward0", doc="Modified Bessel function of order 0.",
+)  # fmt: skip
+i0e = pointwise(
+    "_i0e", "x", "i0e(x)", dx="g * (i1e(x) - sign(x) * y)", promote="float",
+    node_name="SpecialI0EBackward0", doc="i0 times exp(-|x|).",
+)  # fmt: skip
+i1 = pointwise(
+    "_i1", "x", "i1e(x) * exp(abs(x))",
+    dx="g * (i0e(x) * exp(abs(x)) - y / x if abs(x) > 0 else 0.5)", promote="float",
+    node_name="SpecialI1Backward0", doc="Modified Bessel function of order 1.",
+)  # fmt: skip
+i1e = pointwise(
+    "_i1e", "x", "i1e(x)", dx="g * (i0e(x) - y * (sign(x) + 1 / x) if abs(x) > 0 else 0.5)",
+    promote="float", node_name="SpecialI1EBackward0", doc="i1 times exp(-|x|).",
+)  # fmt: skip

@@ -72,7 +72,7 @@ def any_values(op: Op, name: str, dtype: DType, shape: tuple[int, ...], seed: in
         limits = np.iinfo(dtype.numpy)
         special = np.array([limits.min, limits.max, 0], dtype.numpy)
         values = values.astype(dtype.numpy)
-        if op.name == "pow":
+        if op.name in ("pow", "gcd", "lcm"):
             special = special[:0]
         if name == "b" and op.name in INTEGER_DIVISIONS:
             values = np.where(abs(values) < 2, values + 2, values).astype(dtype.numpy)

@@ -78,7 +78,7 @@ TINY = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float
 
 STEPS = {
     "addcdiv": 3, "addcmul": 3, "ldexp": 2, "lerp": 3, "logaddexp": 3, "logaddexp2": 4, "sinc": 5,
-    "xlogy": 2, "lgamma": 8, "digamma": 8,
+    "xlogy": 2, "i0": 8, "lgamma": 8, "digamma": 8,
 }  # fmt: skip
 """Ops that round several times on the way, in another order than PyTorch or exacter than it."""
 

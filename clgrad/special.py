@@ -1,0 +1,49 @@
+"""Special functions, under the names of `torch.special`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from clgrad.calls import function
+from clgrad.dispatch import apply
+from clgrad.functional._forms import choice
+from clgrad.functional._out import with_out
+from clgrad.functional.arithmetic import round
+from clgrad.functional.softmax import log_softmax, logsumexp, softmax
+from clgrad.functional.special import logit, mvlgamma, polygamma
+from clgrad.ops.registry import OPS
+from clgrad.tensor import Tensor
+
+Call = Callable[..., Any]
+
+
+def _of(name: str) -> Call:
+    """Return the function of an op, under its name here."""
+    call = function(OPS[name])
+    call.__name__ = call.__qualname__ = name.strip("_")
+    return call
+
+
+digamma = psi = _of("digamma")
+erf, erfc, erfinv, erfcx = _of("erf"), _of("erfc"), _of("erfinv"), _of("_erfcx")
+exp2, expm1, log1p, sinc = _of("exp2"), _of("expm1"), _of("log1p"), _of("sinc")
+expit, gammaln = _of("sigmoid"), _of("lgamma")
+i0, i0e, i1, i1e = _of("i0"), _of("_i0e"), _of("_i1"), _of("_i1e")
+entr, log_ndtr, ndtri = _of("_entr"), _of("_log_ndtr"), _of("_ndtri")
+xlogy, xlog1py, zeta = _of("xlogy"), _of("_xlog1py"), _of("_zeta")
+multigammaln = mvlgamma
+
+
+@with_out
+def ndtr(input: Tensor) -> Tensor:
+    """Return the probability that a normal variable lies below `input`."""
+    made: Tensor = apply(*choice("erfc", input * -0.7071067811865476)) * 0.5
+    return made
+
+
+__all__ = [
+    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0",
+    "i0e", "i1", "i1e", "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln",
+    "ndtr", "ndtri", "polygamma", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy", "zeta",
+]  # fmt: skip

@@ -18,6 +18,7 @@ from clgrad.ops import signature as signatures
 from clgrad.ops.meta import LIMIT
 from clgrad.ops.registry import Op
 from clgrad.ops.signature import signature, view_meta
+from clgrad.tape import noting
 from clgrad.tape.grad_mode import inference_blocks, mode
 from clgrad.tape.handed import handed
 from clgrad.tape.inplace import (
@@ -208,6 +209,8 @@ def plan_of(op: Op, kinds: tuple[Any, ...]) -> Plan:
 
 def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     op = plan.op
+    if noting.Switch.open:
+        noting.event("enter")
     before = mode.grad
     mode.grad = False
     try:
@@ -215,6 +218,8 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
         result = op.forward(*operands, *plan.static)
     finally:
         mode.grad = before
+        if noting.Switch.open:
+            noting.event("leave")
     single = isinstance(result, Tensor)
     results = (result,) if single else tuple(result)
     if not (before and any(type(o) not in NUMBERS and requires_grad_of(o) for o in operands)):
@@ -228,6 +233,8 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     attach(plan, operands, numbers, results[0])
     node = results[0]._grad_fn
     if node is not None:
+        if noting.Switch.open:
+            noting.event("inside", (node, operands, node._edges))
         assert isinstance(node, OpNode)
         node._metas = tuple(r._meta for r in results)
         for number, other in enumerate(results[1:], 1):
@@ -360,6 +367,8 @@ def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:
     result: Tensor = make_view(x, plan.metas[0], creation)
     if grad and plan.node is not None and (x._requires_grad or x._view is not None):
         attach(plan, (x,), (), result)
+    elif noting.Switch.open and not grad:
+        noting.event("view", result)
     return result
 
 

@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 from clgrad import dispatch
 from clgrad.dtypes import bfloat16
 from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
+from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor
@@ -20,6 +21,8 @@ def stored_array(x: Tensor) -> Any:
     meta = x._meta
     if not meta.numel:
         return np.empty(meta.shape, meta.dtype.numpy)
+    if noting.Switch.open:
+        noting.event("host", x)
     flat = dispatch.backend.to_host(x._storage.value)
     layout = meta.layout
     strides = [s * flat.itemsize for s in layout.strides]

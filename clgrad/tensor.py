@@ -15,6 +15,7 @@ from clgrad.errors import AutogradError, ClgradTypeError, DTypeError
 from clgrad.graph.storage import Storage
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
+from clgrad.tape import noting
 from clgrad.tape.assigned import check_grad, retainer
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
@@ -357,6 +358,8 @@ class Tensor:
         made = wrap(self._storage, self._meta)
         made._counter = self._family()
         made._inference = self._inference
+        if noting.Switch.open:
+            noting.event("detach", self)
         return made
 
     def detach_(self) -> Tensor:
@@ -370,6 +373,8 @@ class Tensor:
                 "Can't detach views in-place. Use detach() instead. Hint: the base would still "
                 "have its history."
             )
+        if noting.Switch.open:
+            noting.event("detach", self)
         self._grad_fn = None
         self._requires_grad = False
         self._output_nr = 0
@@ -379,6 +384,8 @@ class Tensor:
     def data(self) -> Tensor:
         made = wrap(self._storage, self._meta)
         made._inference = self._inference
+        if noting.Switch.open:
+            noting.event("data", self)
         return made
 
     @data.setter

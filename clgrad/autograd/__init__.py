@@ -2,8 +2,10 @@
 
 from clgrad.autograd import forward_ad, function, functional, graph
 from clgrad.autograd.backward import backward, grad
+from clgrad.autograd.explain import explain_grad
 from clgrad.autograd.function import Function, once_differentiable
 from clgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from clgrad.autograd.origins import explaining
 from clgrad.tape.anomaly import (
     detect_anomaly,
     is_anomaly_check_nan_enabled,
@@ -29,6 +31,8 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "explain_grad",
+    "explaining",
     "forward_ad",
     "function",
     "functional",

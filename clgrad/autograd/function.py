@@ -11,6 +11,7 @@ from typing import Any
 from clgrad.autograd.context import FunctionCtx, FunctionNode
 from clgrad.errors import AutogradError
 from clgrad.graph.position import stacklevel
+from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import (
     CUSTOM,
@@ -137,6 +138,8 @@ class Function:
         by_place = dict(zip((k for k, _ in tensors), edges, strict=True))
         node.needs_input_grad = tuple([by_place.get(k) is not None for k in range(len(args))])
         node._places = tuple([k for k, _ in tensors])
+        if noting.Switch.open:
+            noting.event("enter")
         mode.grad = False
         try:
             if apart:
@@ -146,6 +149,10 @@ class Function:
                 results = cls.forward(node, *args, **kwargs)
         finally:
             mode.grad = grad
+            if noting.Switch.open:
+                noting.event("leave")
+        if noting.Switch.open and recorded:
+            noting.event("inside", (node, [t for _, t in tensors], edges))
         single = not isinstance(results, tuple)
         outputs = [results] if single else list(results)
         node._edges = tuple(edges)

@@ -1,6 +1,7 @@
 """Looking at and interfering with the graph: edges, hooks of several tensors, versions.
 
-What it saves can be changed by `saving` and shown by `holding`; both are reached from here.
+What it saves can be changed by `saving` and shown by `holding`, it is drawn by `drawing`; all are
+reached from here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from clgrad.autograd.drawing import show
 from clgrad.autograd.holding import SavedRecord, memory_report, saved_tensors
 from clgrad.autograd.running import running, will_engine_execute_node
 from clgrad.autograd.saving import (
@@ -36,6 +38,7 @@ __all__ = [
     "save_on_cpu",
     "saved_tensors",
     "saved_tensors_hooks",
+    "show",
 ]
 
 

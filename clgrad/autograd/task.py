@@ -16,7 +16,7 @@ from clgrad.autograd.running import Pass
 from clgrad.errors import AutogradError, ClgradTypeError, DeviceError, DTypeError, ShapeError
 from clgrad.ops import creation as _creation  # noqa: F401  # enters the table
 from clgrad.ops.registry import OPS
-from clgrad.tape import anomaly
+from clgrad.tape import anomaly, noting
 from clgrad.tape.hooks import NodeHooks, hook_name
 from clgrad.tape.node import LAST, Edge, Node
 from clgrad.tensor import Tensor
@@ -132,7 +132,7 @@ class Task(Pass):
     def run(self) -> None:
         """Run nodes until none is ready."""
         ready, buffers, keep = self.ready, self.buffers, self.keep_graph
-        plain = not self.captures and self.needed is None and not anomaly.mode.on
+        plain = not self.captures and self.needed is None and not noting.Switch.open
         while ready:
             self.node = node = heappop(ready)[2]
             grads = buffers.pop(node, None)
@@ -196,7 +196,10 @@ class Task(Pass):
                 if given is not None:
                     grads[:] = _checked(hook, given, grads)
                     del given  # or `.grad` could not take over its memory
-        results = _watched(node, grads, wanted) if anomaly.mode.on else node.apply(grads, wanted)
+        if noting.Switch.open:
+            results = _watched(node, grads, wanted)
+        else:
+            results = node.apply(grads, wanted)
         if not self.keep_graph:
             node._release()
         if len(results) != len(node._edges):
@@ -223,13 +226,14 @@ def _miscounted(node: Node, results: Sequence[Any]) -> AutogradError:
 
 
 def _watched(node: Node, grads: list[Any], wanted: list[bool] | None) -> Sequence[Any]:
-    """Run a node in anomaly mode: say where it was made if it fails, and look for NaN."""
+    """Run a node while somebody listens: say which one runs, and in anomaly mode what fails."""
     before, anomaly.mode.running = anomaly.mode.running, node
     try:
         results = node.apply(grads, wanted)
         anomaly.inspect(node, results)
     except Exception:
-        anomaly.explain(node)
+        if anomaly.mode.on:
+            anomaly.explain(node)
         raise
     finally:
         anomaly.mode.running = before

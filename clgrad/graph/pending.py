@@ -105,7 +105,7 @@ class Recorder:
                     if sig.flagged:
                         batch.places[out.index] = caller()
                     if watch.active:
-                        watch.recorded(batch, sig)
+                        watch.recorded(batch, sig, values, out)
                     return out
             # outside the lock: it may wait for the tape of another thread
             self._prepare(v)

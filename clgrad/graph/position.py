@@ -41,6 +41,11 @@ def caller() -> Position | None:
     return frame.f_code, frame.f_lasti
 
 
+def is_own(frame: FrameType) -> bool:
+    """Whether a frame is one of this package's."""
+    return frame.f_code.co_filename.startswith(_ROOT)
+
+
 def stack() -> tuple[Position, ...]:
     """Return the positions of all calls outside of this package, innermost first."""
     frame: FrameType | None = sys._getframe(1)

@@ -147,7 +147,7 @@ class Trace:
             self._stop()
             self._stop = None
 
-    def _recorded(self, batch: Any, sig: Signature) -> None:
+    def _recorded(self, batch: Any, sig: Signature, values: Sequence[Any], result: Any) -> None:
         position = caller()
         with self._lock:
             self._positions.setdefault(batch, {})[len(batch.entries) - 1] = position
@@ -198,6 +198,11 @@ class Trace:
             )  # fmt: skip
             self._origins[key] = found
         return found
+
+
+def texts(step: PlanStep, traits: DeviceTraits) -> list[KernelSource]:
+    """Return the kernels of a step."""
+    return [generate(launch.spec, traits) for launch in step.launches]
 
 
 def members(step: PlanStep, entries: Sequence[Entry]) -> tuple[Ref, ...]:

@@ -6,7 +6,7 @@ watches, because finding them costs as much as recording the op.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +26,16 @@ class Statistics:
 
 
 statistics = Statistics()
-_on_record: list[Callable[[Any, Any], None]] = []
-_on_flush: list[Callable[[Any, Any, Any], None]] = []
+OnRecord = Callable[[Any, Any, Sequence[Any], Any], None]
+OnFlush = Callable[[Any, Any, Any], None]
+_on_record: list[OnRecord] = []
+_on_flush: list[OnFlush] = []
 
 
-def recorded(batch: Any, sig: Any) -> None:
-    """Say that an op is now the last entry of `batch`."""
+def recorded(batch: Any, sig: Any, values: Sequence[Any], result: Any) -> None:
+    """Say that an op on `values` is now the last entry of `batch`, with the handle `result`."""
     for listener in _on_record:
-        listener(batch, sig)
+        listener(batch, sig, values, result)
 
 
 def flushed(plan: Any, device: Any, batch: Any) -> None:
@@ -48,9 +50,10 @@ def flushed(plan: Any, device: Any, batch: Any) -> None:
 
 
 def listen(
-    on_record: Callable[[Any, Any], None] | None, on_flush: Callable[[Any, Any, Any], None]
+    on_record: OnRecord | None = None, on_flush: OnFlush | None = None
 ) -> Callable[[], None]:
-    """Call `on_record(batch, sig)` per op and `on_flush(plan, device, batch)` per flush.
+    """Call `on_record(batch, sig, values, result)` after each op, `on_flush(plan, device, batch)`
+    after each flush.
 
     Returns:
         A function that ends it.
@@ -62,12 +65,14 @@ def listen(
         if on_record is not None:
             _on_record.remove(on_record)
             active = bool(_on_record)
-        _on_flush.remove(on_flush)
+        if on_flush is not None:
+            _on_flush.remove(on_flush)
 
     if on_record is not None:
         _on_record.append(on_record)
         active = True
-    _on_flush.append(on_flush)
+    if on_flush is not None:
+        _on_flush.append(on_flush)
     return stop
 
 

@@ -125,12 +125,10 @@ class _Forward:
         )
 
 
-def _recorded(batch: Any, sig: Any) -> None:
+def _recorded(batch: Any, sig: Any, values: Sequence[Any], result: Any) -> None:
     """Have an op of the forward pass looked at."""
-    if mode.forward and mode.running is None and sig.meta.dtype.is_floating_point:
-        if batch.checks is None:
-            batch.checks = {}
-        batch.checks[len(batch.entries) - 1] = (mode.kind, _Forward(caller()))
+    if mode.forward and mode.running is None:
+        checks.look(result, mode.kind, _Forward(caller()))
 
 
 def explain(node: Any) -> None:
@@ -153,7 +151,9 @@ def _metadata(node: Any) -> dict[Any, Any]:
 
 def _traced(node: Any, title: str) -> str:
     trace = _metadata(node).get("traceback_")
-    return _NO_TRACE if trace is None else f"{title}\n{trace}"
+    if trace is None:
+        return _NO_TRACE + (f" It was made at {describe(node._place)}." if node._place else "")
+    return f"{title}\n{trace}"
 
 
 def _warn(text: str) -> None:
@@ -190,7 +190,7 @@ def _switch(state: _State) -> None:
     if mode.on:
         stops.append(noting.listen(note))
     if mode.on and mode.forward:
-        stops.append(watch.listen(_recorded, lambda plan, device, batch: None))
+        stops.append(watch.listen(_recorded))
     mode.stops = tuple(stops)
 
 

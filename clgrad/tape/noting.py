@@ -1,6 +1,13 @@
 """Who wants to know of nodes as they are made: anomaly mode, checkpoints, explanations.
 
 Listeners are a thread's own. While nobody listens in any thread, a node costs one test of `open`.
+What ends or hides history without a node is told as an event:
+
+    enter, leave   ops in between are part of one node, if one is made of them
+    inside         that node, its operands, and their edges
+    detach, data   of a tensor, which goes on without history
+    view           made where nothing is recorded: the view
+    host           a tensor whose elements are read
 """
 
 from __future__ import annotations
@@ -10,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 Listener = Callable[[Any], None]
+EventListener = Callable[[str, Any], None]
 
 
 class Switch:
@@ -21,25 +29,33 @@ class Switch:
 class _Listeners(threading.local):
     def __init__(self) -> None:
         self.all: list[Listener] = []
+        self.events: list[EventListener] = []
 
 
 listeners = _Listeners()
 _counting = threading.Lock()
 
 
-def listen(listener: Listener) -> Callable[[], None]:
+def listen(listener: Listener, events: EventListener | None = None) -> Callable[[], None]:
     """Call `listener(node)` for every node that this thread makes, before it saves anything.
+
+    Args:
+        events: called with the kind and the thing of each event.
 
     Returns:
         A function that ends it, once.
     """
-    mine = listeners.all
-    mine.append(listener)
+    mine = listeners
+    mine.all.append(listener)
+    if events is not None:
+        mine.events.append(events)
     _count(1)
 
     def stop() -> None:
-        if listener in mine:
-            mine.remove(listener)
+        if listener in mine.all:
+            mine.all.remove(listener)
+            if events is not None:
+                mine.events.remove(events)
             _count(-1)
 
     return stop
@@ -54,3 +70,9 @@ def note(node: Any) -> None:
     """Tell this thread's listeners of a new node."""
     for listener in listeners.all:
         listener(node)
+
+
+def event(kind: str, thing: Any = None) -> None:
+    """Tell this thread's listeners of something that makes no node; call it if `Switch.open`."""
+    for listener in listeners.events:
+        listener(kind, thing)

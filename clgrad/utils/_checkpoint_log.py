@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,12 +23,12 @@ class _Run:
         thread = threading.get_ident()
         ops = self.ops = []
 
-        def recorded(batch: Any, sig: Any) -> None:
+        def recorded(batch: Any, sig: Any, values: Sequence[Any], result: Any) -> None:
             if threading.get_ident() == thread:
                 meta = sig.meta
                 ops.append((f"{sig.op.name} -> {meta.dtype.name}{list(meta.shape)}", caller()))
 
-        self._stop = watch.listen(recorded, lambda plan, device, batch: None)
+        self._stop = watch.listen(recorded)
 
     def __exit__(
         self,

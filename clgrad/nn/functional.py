@@ -56,6 +56,7 @@ from clgrad.nn.regression_losses import (
     smooth_l1_loss,
     soft_margin_loss,
 )
+from clgrad.nn.sequence_losses import ctc_loss
 from clgrad.nn.softmax_functions import gumbel_softmax, log_softmax, softmax, softmin
 from clgrad.tensor import Tensor
 
@@ -105,6 +106,7 @@ __all__ = [
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
+    "ctc_loss",
     "embedding",
     "embedding_bag",
     "gaussian_nll_loss",

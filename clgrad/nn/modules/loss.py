@@ -429,3 +429,34 @@ class TripletMarginWithDistanceLoss(_Loss):
             anchor, positive, negative, distance_function=self.distance_function,
             margin=self.margin, swap=self.swap, reduction=self.reduction,
         )  # fmt: skip
+
+
+# ---- of sequences ------------------------------------------------------------------------------
+
+
+class CTCLoss(_Loss):
+    """Negative log-likelihood of labels that are emitted at unknown steps.
+
+    Args:
+        blank: the class that stands for no label.
+        reduction: see the module; `mean` divides by the lengths of targets first.
+        zero_infinity: targets that are too long for their sequence cost nothing.
+
+    Source: Graves et al. 2006.
+    """
+
+    def __init__(
+        self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(
+        self, log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor
+    ) -> Tensor:
+        """Return the loss; see `functional.ctc_loss`."""
+        return functional.ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction,
+            self.zero_infinity,
+        )  # fmt: skip

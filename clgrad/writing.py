@@ -6,6 +6,7 @@ save the result. An error before the write changes nothing.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -154,6 +155,25 @@ def check_overlap(op: str, target: Tensor, operands: Sequence[Tensor]) -> None:
             )
 
 
+def _only_expanded(layout: Layout) -> bool:
+    """Whether nothing but stride 0 makes elements coincide, with a warning if that does."""
+    strides = layout.strides
+    still = [d for d, n in enumerate(layout.shape) if strides[d] == 0 and n > 1]
+    if not still:
+        return False
+    for d in reversed(still):
+        layout = layout.select(d, 0)
+    if layout.has_overlap:
+        return False
+    warnings.warn(
+        "Use of index_put_ on expanded tensors is deprecated. Please clone() the tensor before "
+        "performing this operation. This also applies to advanced indexing e.g. x[indices] = y.",
+        UserWarning,
+        stacklevel=6,
+    )
+    return True
+
+
 def _dense(layout: Any) -> bool:
     low, high = layout.span
     return bool(high - low == layout.numel)
@@ -221,7 +241,8 @@ def run_(
     target: Tensor = operands[0]
     inputs = [None if type(o) in NUMBERS else o for o in operands[: len(op.inputs)]]
     edges = _edges(target, inputs)
-    check_overlap(f"{op.name}_", target, ())
+    if op.name != "index_put" or not _only_expanded(target._meta.layout):
+        check_overlap(f"{op.label}_", target, ())
     node: Any = None
     rule: Any = None
     if edges is not None:
@@ -241,7 +262,7 @@ def run_(
         work()
     finally:
         mode.grad = before
-    count(f"{op.name}_", target)
+    count(f"{op.label}_", target)
     if node is not None:
         view = rebase(target, node)
         if rule.result:
@@ -290,7 +311,7 @@ def run_forward_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()
                 f"{op.name}_: output with shape {list(target._meta.shape)} doesn't match the "
                 f"broadcast shape {list(made._meta.shape)}."
             )
-        check_cast(f"{op.name}_", made._meta.dtype, target._meta.dtype)
+        check_cast(f"{op.label}_", made._meta.dtype, target._meta.dtype)
         store_tensor(target, made)
 
     return run_(op, operands, static, work)

@@ -91,20 +91,20 @@ def _added(target: Any, at: Any, source: Any) -> Any:
 
 def test_writes_take_what_meets_in_order(variant: Any) -> None:
     rng = np.random.default_rng(2)
-    host = rng.standard_normal((19, 37)).astype(np.float32)
+    host = rng.standard_normal((19, 67)).astype(np.float32)
     rows, many = rng.integers(0, 19, 300), rng.integers(-50, 50, 9001)
-    part = rng.standard_normal((300, 37)).astype(np.float32)
+    part = rng.standard_normal((300, 67)).astype(np.float32)
     values = rng.standard_normal(9001).astype(np.float32)
     x, r, p = clgrad.tensor(host), clgrad.tensor(rows), clgrad.tensor(part)
     line, m, v = clgrad.zeros(50), clgrad.tensor(many), clgrad.tensor(values)
     zeros = np.zeros(50, np.float32)
-    each = rng.integers(0, 37, (19, 80))
+    each = rng.integers(0, 67, (19, 80))
     wide = rng.standard_normal((19, 80)).astype(np.float32)
     last = host.copy()
     last[rows] = part
     grid = np.arange(19)[:, None]
-    down = rng.integers(0, 19, (80, 37))
-    tall = rng.standard_normal((80, 37)).astype(np.float32)
+    down = rng.integers(0, 19, (80, 67))
+    tall = rng.standard_normal((80, 67)).astype(np.float32)
     cross = np.zeros((6, 5, 7), np.int64)
     a, b = rng.integers(0, 6, (40, 1)), rng.integers(0, 7, 9)
     np.add.at(cross, (a, slice(None), b), 1)
@@ -120,7 +120,7 @@ def test_writes_take_what_meets_in_order(variant: Any) -> None:
         ),
         "down": (
             x.scatter_add(0, clgrad.tensor(down), clgrad.tensor(tall)),
-            _added(host, (down, np.arange(37)), tall),
+            _added(host, (down, np.arange(67)), tall),
         ),
         "apart": (
             clgrad.zeros(6, 5, 7, dtype=clgrad.int64).index_put(

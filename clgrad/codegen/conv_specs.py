@@ -108,8 +108,9 @@ class PadSpec:
         """Return the kernel."""
         return finish_kernel(
             "conv_pad.cl.j2", "conv_pad", traits,
-            memory=((self.x, self.width),), stored=self.acc, store_width=self.width, epilogue=None,
-            args=("buffer", _LONG, "buffer", *(_LONG,) * 16),
+            memory=tuple((self.x, w) for w in (16, 8, 4, 2) if w <= self.width), stored=self.acc,
+            store_width=tuple(w for w in (16, 8, 4, 2, 1) if w <= self.width), epilogue=None,
+            args=("buffer", _LONG, "buffer", *(_LONG,) * 17),
             x=self.x, acc=self.acc.cl, width=self.width,
         )  # fmt: skip
 
@@ -142,14 +143,15 @@ class WeightMergeSpec:
     acc: DType
     rows: int
     lanes: int
+    width: int
     channels: bool
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         return finish_kernel(
             "conv_merge.cl.j2", "conv_merge", traits,
-            memory=(), stored=self.out, store_width=1, epilogue=None,
-            args=("buffer", "buffer", *(_LONG,) * 10),
-            out=self.out, acc=self.acc.cl, rows=self.rows, lanes=self.lanes,
+            memory=((self.acc, self.width),), stored=self.out, store_width=1, epilogue=None,
+            args=("buffer", "buffer", *(_LONG,) * 9),
+            out=self.out, acc=self.acc.cl, rows=self.rows, lanes=self.lanes, width=self.width,
             channels=self.channels,
         )  # fmt: skip

@@ -7,6 +7,7 @@ such convolution for each residue of its points modulo the stride.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import gcd, prod
@@ -112,16 +113,18 @@ class Builder:
         if full == size and not any(lead) and dtype is self.acc:
             return source
         strides = source.strides
-        vector = strides[4] == 1 and size[2] >= self.width
-        spec = PadSpec(dtype, self.acc, self.width if vector else 1)
-        target = self.scratch(p.batch * channels * prod(full))
-        rows = p.batch * channels * full[0] * full[1]
+        spec = PadSpec(dtype, self.acc, self.width if strides[4] == 1 else 1)
+        planes = p.batch * channels
+        target = self.scratch(planes * prod(full))
+        wanted = ITEMS * self.traits.compute_units
+        bands = min(full[1], ceil_div(wanted, planes))
+        band = ceil_div(full[1], bands)
         args = (
             source.buffer, source.offset, target,
-            *ints(p.batch * channels, channels, *size, *full, *lead, *strides),
+            *ints(planes, band, channels, *size, *full, *lead, *strides),
         )  # fmt: skip
-        items = min(rows, ITEMS * self.traits.compute_units)
-        self.launches.append(LoweredLaunch(spec, args, (items,), (1,)))
+        grid = (ceil_div(full[1], band), min(planes, wanted), 1)
+        self.launches.append(LoweredLaunch(spec, args, grid, (1, 1, 1)))
         inner = full[1] * full[2]
         return Operand(
             target, ("int", 0),
@@ -131,7 +134,8 @@ class Builder:
     def packed(self, lines: Lines, columns: int, groups: int) -> Arg:
         """Return channels in panels of `columns` vectors."""
         panels = ceil_div(lines.count, columns * self.width)
-        outer, inner = prod(d.size for d in lines.k[:3]), lines.k[3]
+        k = run_last(lines.k)
+        outer, inner = prod(d.size for d in k[:3]), k[3]
         batch = lines.batch.size * groups
         target = self.scratch(
             max(batch * panels * columns * self.width * outer * inner.size, 1)
@@ -143,12 +147,21 @@ class Builder:
             part = ceil_div(outer, slices)
             args = (
                 lines.source.buffer, lines.source.offset, target,
-                *ints(lines.start, lines.count, groups, *(d.size for d in lines.k), lines.stride),
-                *ints(*(d.x for d in lines.k), lines.batch.x, lines.group, part),
+                *ints(lines.start, lines.count, groups, *(d.size for d in k), lines.stride),
+                *ints(*(d.x for d in k), lines.batch.x, lines.group, part),
             )  # fmt: skip
             size = (panels, ceil_div(outer, part), batch)
             self.launches.append(LoweredLaunch(spec, args, size, (1, 1, 1)))
         return target
+
+
+def run_last(k: Sequence[Dim]) -> list[Dim]:
+    """Return four dims in the order of these, with the longest run of neighbours as the last."""
+    dims = [d for d in k if d.size != 1] or [Dim(1, 0)]
+    while len(dims) > 1 and dims[-1].follows(dims[-2]):
+        last = dims.pop()
+        dims[-1] = Dim(dims[-1].size * last.size, last.x)
+    return [Dim(1, 0)] * (4 - len(dims)) + dims
 
 
 def tile_shape(points: int, lanes: int, width: int, traits: DeviceTraits) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from clgrad.codegen.conv_problem import CPU_ITEMS, ConvProblem, ints
+from clgrad.codegen.conv_problem import ConvProblem, ints
 from clgrad.codegen.conv_specs import WeightMergeSpec, WeightSpec
 from clgrad.codegen.conv_tiles import (
     ITEMS,
@@ -43,14 +43,16 @@ def lower_weight(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     g = p.a_strides
     lines = Lines(
         Operand(("in", 0), ("in_offset", 0), g), p.a_dtype, p.out_channels, g[1],
-        _merged_points(p), p.out_channels * g[1], Dim(p.batch, g[0]),
+        (Dim(1, 0), *(Dim(n, s) for n, s in zip(p.out_size, g[2:], strict=True))),
+        p.out_channels * g[1], Dim(p.batch, g[0]),
     )  # fmt: skip
     packed = build.packed(lines, columns, p.groups)
     panels = ceil_div(p.out_channels, lanes)
     tiles = ceil_div(along.size, rows)
     every = tiles * prod(d.size for d in outer)
     points = prod(p.out_size)
-    image_bytes = (p.in_channels * prod(p.size) + lanes * points) * build.acc.itemsize
+    deep = rows if along_channels else 1
+    image_bytes = (deep * prod(p.size) + lanes * points) * build.acc.itemsize
     chunk = max(1, min(p.batch, _NEAR_BYTES // max(image_bytes, 1)))
     result = p.groups * panels * every * rows * lanes
     parts, blocks = _shares(p, panels, every, chunk, result * build.acc.itemsize, traits)
@@ -69,26 +71,16 @@ def lower_weight(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     )  # fmt: skip
     size = (panels, parts * blocks, p.groups)
     build.launches.append(LoweredLaunch(spec, args, size, (1, 1, 1)))
-    merge = WeightMergeSpec(p.out_dtype, build.acc, rows, lanes, along_channels)
+    merge = WeightMergeSpec(
+        p.out_dtype, build.acc, rows, lanes, build.width, along_channels
+    )  # fmt: skip
     merge_args = (
         partial, ("out",), *ints(parts, p.groups, panels, tiles, every),
-        *ints(p.out_channels, p.in_channels, *p.kernel),
+        *ints(p.out_channels, p.in_channels, prod(p.kernel), p.kernel[2]),
     )  # fmt: skip
-    items = min(prod(p.shape), CPU_ITEMS)
-    build.launches.append(LoweredLaunch(merge, merge_args, (items,), (1,)))
+    grid = (p.in_channels, panels * p.groups, 1)
+    build.launches.append(LoweredLaunch(merge, merge_args, grid, (1, 1, 1)))
     return build.lowered()
-
-
-def _merged_points(p: ConvProblem) -> tuple[Dim, Dim, Dim, Dim]:
-    """Return the points of a result as packing takes them: the longest run of neighbours last."""
-    dims = [Dim(n, s) for n, s in zip(p.out_size, p.a_strides[2:], strict=True)]
-    while len(dims) > 1 and dims[-2].x == dims[-1].x * dims[-1].size:
-        last = dims.pop()
-        dims[-1] = Dim(dims[-1].size * last.size, last.x)
-    while len(dims) < 4:
-        dims.insert(0, Dim(1, 0))
-    a, b, c, d = dims
-    return a, b, c, d
 
 
 def _shares(

@@ -13,6 +13,7 @@ from clgrad.calls import function, inplace
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError, ShapeError
+from clgrad.formats import check_memory_format
 from clgrad.functional import (
     FAMILIES,
     _at,
@@ -67,6 +68,7 @@ def to(x: Tensor, *args: Any, **named: Any) -> Tensor:
     """
     copy = named.pop("copy", False)
     named.pop("non_blocking", None)
+    check_memory_format("to", named.pop("memory_format", None))
     dtype, device = named.pop("dtype", None), named.pop("device", None)
     if named:
         raise ClgradTypeError(f"to() got an unexpected keyword argument {next(iter(named))!r}.")
@@ -102,7 +104,8 @@ _move = Op(
 
 
 def _cast(dtype: DType) -> Any:
-    def cast(x: Tensor) -> Tensor:
+    def cast(x: Tensor, memory_format: Any = None) -> Tensor:
+        check_memory_format(dtype.name, memory_format)
         return to(x, dtype)
 
     cast.__doc__ = f"Return `x` as {dtype.name}."

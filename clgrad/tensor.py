@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError, ClgradTypeError, DTypeError
+from clgrad.formats import check_memory_format
 from clgrad.graph.storage import Storage
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
@@ -173,8 +174,9 @@ class Tensor:
         """
         return id(self._storage) + self._meta.layout.offset * self._meta.dtype.itemsize
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether elements lie in row-major order without gaps."""
+        check_memory_format("is_contiguous", memory_format)
         return self._meta.layout.is_contiguous
 
     def is_floating_point(self) -> bool:

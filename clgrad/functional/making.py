@@ -65,7 +65,7 @@ def asarray(
         if requires_grad:
             made = made.detach() if not made.is_leaf else made
             require_grad(made)
-        return made if requires_grad else made.detach() if made.requires_grad else made
+        return made
     if copy is False:
         raise ClgradValueError(
             "asarray: can't alias arbitrary sequence into a tensor: data is copied to the device. "

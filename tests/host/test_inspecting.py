@@ -18,6 +18,12 @@ import clgrad
 from clgrad.testing.interpreter import interpreted
 
 LINES = """
+m.ones(2).to(m.float64, memory_format=m.preserve_format)
+m.ones(2).float(memory_format=m.preserve_format)
+m.ones(2).is_contiguous(memory_format=m.contiguous_format)
+m.asarray(x).requires_grad, m.as_tensor(x) is x
+m.ones(2).to(float), m.ones(2).to(int), m.ones(2).to(bool)
+m.ones(2).to(m.float32, copy=True), m.ones(2).to(m.ones(1).double())
 m.e, m.pi, m.inf, m.newaxis
 m.real(x) is x, m.conj(x) is x, x.conj() is x, m.resolve_conj(x) is x, x.resolve_neg() is x
 m.is_conj(x), m.is_neg(x), x.is_conj(), x.is_neg()

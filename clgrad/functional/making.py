@@ -41,7 +41,7 @@ from clgrad.tensor import Tensor, wrap
 
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None,
-    requires_grad: bool = False,
+    requires_grad: bool | None = None,
 ) -> Tensor:  # fmt: skip
     """Return `obj` as a tensor: a tensor as it is where possible, anything else as a copy.
 
@@ -49,7 +49,8 @@ def asarray(
         obj: a tensor, an array, a number, nested sequences, or bytes.
         dtype, device: default: as `obj` has it.
         copy: whether it must (True) or must not (False) be one.
-        requires_grad: whether the result, which has no history then, requires grad.
+        requires_grad: whether the result requires grad; default: as `obj`. Otherwise it has no
+            history.
 
     Raises:
         ClgradValueError: `copy=False`, but only a copy is possible.
@@ -62,6 +63,8 @@ def asarray(
             )
         if copy:
             made = made.clone() if made is obj else made
+        if requires_grad is False and made.requires_grad:
+            return made.detach()
         if requires_grad:
             made = made.detach() if not made.is_leaf else made
             require_grad(made)
@@ -72,8 +75,10 @@ def asarray(
             "Hint: copy=None."
         )
     if isinstance(obj, bytes | bytearray | memoryview):
-        return frombuffer(obj, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
-    return tensor(obj, dtype=dtype, device=device, requires_grad=requires_grad)
+        return frombuffer(
+            obj, dtype=dtype or get_default_dtype(), requires_grad=bool(requires_grad)
+        )
+    return tensor(obj, dtype=dtype, device=device, requires_grad=bool(requires_grad))
 
 
 def frombuffer(

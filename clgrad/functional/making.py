@@ -49,8 +49,7 @@ def asarray(
         obj: a tensor, an array, a number, nested sequences, or bytes.
         dtype, device: default: as `obj` has it.
         copy: whether it must (True) or must not (False) be one.
-        requires_grad: whether the result requires grad; default: as `obj`. Otherwise it has no
-            history.
+        requires_grad: whether the result requires grad; default: as `obj`. False detaches it.
 
     Raises:
         ClgradValueError: `copy=False`, but only a copy is possible.
@@ -65,8 +64,7 @@ def asarray(
             made = made.clone() if made is obj else made
         if requires_grad is False and made.requires_grad:
             return made.detach()
-        if requires_grad:
-            made = made.detach() if not made.is_leaf else made
+        if requires_grad and not made.requires_grad:
             require_grad(made)
         return made
     if copy is False:

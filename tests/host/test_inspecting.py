@@ -22,7 +22,7 @@ m.ones(2).to(m.float64, memory_format=m.preserve_format)
 m.ones(2).float(memory_format=m.preserve_format)
 m.ones(2).is_contiguous(memory_format=m.contiguous_format)
 m.asarray(x, requires_grad=False).requires_grad, m.as_tensor(x) is x
-m.asarray(x * 2, requires_grad=True).is_leaf
+m.asarray(x * 2, requires_grad=True).is_leaf, m.asarray(m.ones(2), requires_grad=True).is_leaf
 m.ones(2).to(float), m.ones(2).to(int), m.ones(2).to(bool)
 m.ones(2).to(m.float32, copy=True), m.ones(2).to(m.ones(1).double())
 m.e, m.pi, m.inf, m.newaxis

@@ -116,7 +116,7 @@ e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
 
 _BY_HAND = frozenset(("to", "copy", "full", "arange", "clone", "rand", "randn", "mm", "bmm"))
 
-_WRITING = frozenset(("clamp_max", "clamp_min", "gcd", "lcm", "ldexp", "xlogy"))
+_WRITING = frozenset(("gcd", "lcm", "ldexp", "xlogy"))
 """Ops of two tensors whose in-place forms are functions too."""
 
 __version__ = "0.1.0"

@@ -17,7 +17,8 @@ from clgrad.ops.registry import OPS
 from clgrad.tensor import Tensor
 
 __all__ = [
-    "addcdiv", "allclose", "clamp", "clamp_", "clip", "clip_", "div", "divide", "equal",
+    "addcdiv", "allclose", "clamp", "clamp_", "clamp_max", "clamp_max_", "clamp_min",
+    "clamp_min_", "clip", "clip_", "div", "divide", "equal",
     "float_power", "floor_divide", "fmod", "heaviside", "isclose", "isreal", "lerp", "lerp_",
     "nan_to_num", "nan_to_num_", "nextafter", "positive", "pow", "remainder",
     "round", "round_", "square", "square_",
@@ -39,8 +40,11 @@ def _check_divisor(name: str, input: Any, other: Any) -> None:
 
     What is in a tensor only the device knows: there the quotient and the remainder are 0.
     """
-    zero = type(other) in NUMBERS and type(other) is not float and not other
-    if zero and isinstance(input, Tensor) and input._meta.dtype.kind != "f":
+    if type(other) not in NUMBERS or type(other) is float or not isinstance(input, Tensor):
+        return
+    dtype = input._meta.dtype
+    bits = 64 if dtype.kind == "b" else 8 * dtype.itemsize
+    if dtype.kind != "f" and not other % (1 << bits):  # in that dtype it is zero
         raise IntegerDivisionError(
             f"{name}: ZeroDivisionError: {input.dtype.name} divided by {other}. Expected a "
             "number that is not zero. Hint: float() gives infinities and NaN."
@@ -103,6 +107,28 @@ def _round(input: Tensor, *, decimals: int | None = None) -> Choice:
     return choice(name, input, 10.0 ** abs(decimals))
 
 
+def _bound(input: Any, value: Any) -> Any:
+    """Return an operand; a number must fit the dtype in which the op computes.
+
+    Raises:
+        ClgradRuntimeError: it does not.
+    """
+    if type(value) in NUMBERS and isinstance(input, Tensor):
+        kind = (dtypes.of_number(value), "number")
+        dtypes.number(value, dtypes.result_type([(input._meta.dtype, "dim"), kind]))
+    return value
+
+
+def _clamp_min(input: Tensor, min: Any) -> Choice:
+    """Return `input`, but not below `min`."""
+    return choice("clamp_min", input, _bound(input, min))
+
+
+def _clamp_max(input: Tensor, max: Any) -> Choice:
+    """Return `input`, but not above `max`."""
+    return choice("clamp_max", input, _bound(input, max))
+
+
 def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Choice:
     """Return `input`, but not below `min` nor above `max`: numbers, tensors, or None.
 
@@ -113,6 +139,7 @@ def _clamp(input: Tensor, min: Any = None, max: Any = None) -> Choice:
         raise ClgradRuntimeError(
             "clamp: At least one of 'min' or 'max' must not be None. Hint: clamp(x, min=0)."
         )
+    min, max = _bound(input, min), _bound(input, max)
     if max is None:
         return choice("_clamp_from", input, min)
     if min is None:
@@ -177,7 +204,8 @@ def _nextafter(input: Tensor, other: Tensor) -> Choice:
     common = dtypes.result_type(
         [(o._meta.dtype, "dim" if o._meta.ndim else "zero") for o in operands]
     )
-    return (OPS[f"_nextafter_{common.name}"] if common.itemsize == 2 else op), operands
+    narrow = common.kind == "f" and common.itemsize == 2
+    return (OPS[f"_nextafter_{common.name}"] if narrow else op), operands
 
 
 def _addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Choice:
@@ -199,6 +227,8 @@ addcdiv, addcdiv_ = forms(_addcdiv)
 round, round_ = forms(_round)
 clamp, clamp_ = forms(_clamp)
 clip, clip_ = clamp, clamp_
+clamp_min, clamp_min_ = forms(_clamp_min)
+clamp_max, clamp_max_ = forms(_clamp_max)
 nan_to_num, nan_to_num_ = forms(_nan_to_num)
 lerp, lerp_ = forms(_lerp)
 heaviside, heaviside_ = forms(_heaviside)
@@ -229,6 +259,7 @@ def _pow(input: Any, exponent: Any) -> Choice:
                     "pow: Integers to negative integer powers are not allowed, got exponent "
                     f"{exponent}. Hint: input.float() or a float exponent."
                 )
+            _bound(input, exponent)
             if exponent == 2 and kind != "b":
                 return choice("square", input, exponent)
         special = _POWERS.get(exponent) if kind == "f" else None

@@ -24,12 +24,12 @@ rsub = pointwise(
     doc="Difference of two tensors, the second one first.",
 )  # fmt: skip
 mul = pointwise(
-    "mul", "a, b", "a * b", da="g * b", db="g * a", aliases=("multiply",),
+    "mul", "a, b", "a * b", da="g * b", db="g * a", aliases=("multiply",), opmath=True,
     doc="Product of two tensors.",
 )  # fmt: skip
 div = pointwise(
     "div", "a, b", "a / b", da="g / b", db="-g * (a / b) / b", promote="float",
-    aliases=("true_divide",), domain={"b": (0.5, 2)}, doc="Quotient.",
+    aliases=("true_divide",), opmath=True, domain={"b": (0.5, 2)}, doc="Quotient.",
 )  # fmt: skip
 neg = pointwise(
     "neg", "x", "-x", dx="-g", takes="uif", aliases=("negative",),
@@ -67,7 +67,7 @@ addcdiv = pointwise(
 lerp = pointwise(
     "lerp", "x, end, weight",
     "x + weight * (end - x) if abs(weight) < 0.5 else end - (end - x) * (1 - weight)",
-    numbers=("weight",),
+    numbers=("weight",), opmath=True,
     dx="g * (1 - weight)", dend="g * weight", dweight="g * (end - x)", takes="f",
     node_names={"ttt": "LerpBackward1"}, doc="From `x` to `end`, by the part `weight` of the way.",
 )  # fmt: skip

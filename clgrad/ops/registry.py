@@ -51,6 +51,8 @@ class Op:
         shape: primitives: `(metas, params) -> Signature`; see `signature`.
         inplace: whether `name_` exists.
         aliases: further names of the same function.
+        opmath: whether numbers beside 16-bit floats keep their precision (else they are rounded
+            to the common dtype first, as PyTorch does but in products and quotients).
         numbers: inputs for which users may pass a Python number; None: all of them.
         takes: kinds of the common dtype that it computes in (`b` bool, `u` and `i` integer, `f`);
             `refusal` begins the error for others.
@@ -83,6 +85,7 @@ class Op:
     node_names: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     numbers: frozenset[str] | None = None
+    opmath: bool = True
     takes: str = "buif"
     refusal: str = ""
     doc: str = ""
@@ -163,6 +166,7 @@ def pointwise(
     node_names: Mapping[str, str] | None = None,
     aliases: Sequence[str] = (),
     numbers: Sequence[str] | None = None,
+    opmath: bool = False,
     takes: str = "buif",
     refusal: str = "",
     doc: str = "",
@@ -178,7 +182,7 @@ def pointwise(
         masks: operands that must be bool.
         static: further parameters that take no part in the formula (`dtype` of a cast).
         domain: input name -> interval in which value and derivatives are finite and smooth.
-        node_names, aliases, numbers, takes, refusal: see `Op`.
+        node_names, aliases, numbers, opmath, takes, refusal: see `Op`.
         derivatives: `d<input>="formula over g, the inputs and y"`.
 
     Raises:
@@ -213,6 +217,7 @@ def pointwise(
         node_names=node_names or {},
         aliases=tuple(aliases),
         numbers=None if numbers is None else frozenset(numbers),
+        opmath=opmath,
         takes=takes,
         refusal=refusal,
         doc=doc,

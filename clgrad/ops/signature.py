@@ -202,7 +202,7 @@ def _pointwise(
     computed = computing_dtype(op, named[: len(op.inputs)])
     result = _result_dtype(op, computed, params)
     space = broadcast_shapes(*(m.shape for m in metas), op=op.label)
-    leaves, scalars, reads, dtypes = _bind(op, named, computed.compute, space)
+    leaves, scalars, reads, dtypes = _bind(op, named, computed, space)
     assert op.formula is not None
     expr = _cast(typed(op.formula, leaves, computed.compute), result)
     return Signature(
@@ -212,13 +212,14 @@ def _pointwise(
 
 
 def _bind(
-    op: Op, named: Sequence[tuple[str, Meta | type]], compute: DType, space: tuple[int, ...]
+    op: Op, named: Sequence[tuple[str, Meta | type]], computed: DType, space: tuple[int, ...]
 ) -> tuple[dict[str, Expr], list[DType], list[Layout], list[DType]]:
     """Give each operand its leaf: `x0…` in the order of tensors, `s0…` in that of numbers."""
     leaves: dict[str, Expr] = {}
     scalars: list[DType] = []
     reads: list[Layout] = []
     dtypes: list[DType] = []
+    compute = computed.compute
     for name, operand in named:
         if isinstance(operand, Meta):
             leaves[name] = leaf(f"x{len(reads)}", operand.dtype)
@@ -228,6 +229,8 @@ def _bind(
             dtype = bool_ if name in op.masks else compute
             leaves[name] = leaf(f"s{len(scalars)}", dtype)
             scalars.append(dtype)
+        if not op.opmath and compute is not computed and name in op.inputs:
+            leaves[name] = _cast(leaves[name], computed)
     leaves[INDEX] = leaf(INDEX, by_name("int64"))
     return leaves, scalars, reads, dtypes
 

@@ -75,6 +75,21 @@ def _enqueuer(args: tuple[str, ...]) -> Callable[..., Any]:
     return enqueue
 
 
+def _fitted(arg: Any, kind: str) -> Any:
+    """Return an argument as its parameter holds it: integers wrap, floats become infinite.
+
+    Numbers nearly always fit, so they are only looked at when a launch has failed.
+    """
+    if not isinstance(arg, bool | int | float):
+        return arg
+    dtype = np.dtype(kind)
+    with np.errstate(over="ignore"):
+        if dtype.kind == "f":
+            return float(dtype.type(arg))
+        bits = 8 * dtype.itemsize
+        return int(np.array(int(arg) % (1 << bits), f"u{dtype.itemsize}").astype(dtype))
+
+
 class Kernel:
     """A kernel of a program; calling it enqueues a launch on the device's queue.
 
@@ -177,6 +192,9 @@ class Kernel:
             raise self.program.error_at_launch(self.name, describe(error)) from error
         if isinstance(error, cl.Error) and error.code != cl.status_code.INVALID_ARG_VALUE:
             raise self._failure(error, global_size, local_size) from error
+        fitted = tuple([_fitted(a, kind) for a, kind in zip(args, self.source.args, strict=True)])
+        if fitted != args:
+            return self._enqueue(self._fetch(), self.device.queue, fitted, global_size, local_size)
         raise self._misfit(args, error) from error
 
     def _failure(self, error: Exception, global_size: Size, local_size: Size | None) -> DeviceError:

@@ -16,7 +16,7 @@ import numpy as np
 
 from clgrad import creation, writing
 from clgrad.dispatch import NUMBERS, as_operand
-from clgrad.dtypes import bool_, int64
+from clgrad.dtypes import bool_, int64, uint8
 from clgrad.errors import ClgradIndexError, ClgradTypeError, ClgradValueError, DTypeError
 from clgrad.functional import shaping
 from clgrad.functional._at import pick, place_
@@ -114,10 +114,12 @@ def _read(x: Tensor, index: Any) -> tuple[list[Any], int]:
             number = _integer(item)
             item = _tensor(x, item) if number is None else number
         if isinstance(item, Tensor):
-            item = as_index("index", item)
-            if not item._meta.ndim:
-                mask = item._meta.dtype is bool_
-                item = _Flag(shaping.reshape(item, 1)) if mask else int(item)
+            dtype = item._meta.dtype
+            if not item._meta.ndim and dtype.is_integral and dtype is not uint8:
+                item = int(item)
+            else:
+                item = as_index("index", item)
+                item = item if item._meta.ndim else _Flag(shaping.reshape(item, 1))
         items.append(item)
         if isinstance(item, Tensor) and item._meta.dtype is bool_:
             used += item._meta.ndim
@@ -142,6 +144,7 @@ def _parse(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """
     items, used = _read(x, index)
     view, dim = x, 0
+    source = 0  # which dim of `x` comes next
     chosen: list[Tensor | None] = []
     covered = 0  # dims of which `chosen` speaks
     for item in items:
@@ -150,15 +153,26 @@ def _parse(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             dim += 1
         elif item is Ellipsis:
             dim += x._meta.ndim - used
+            source += x._meta.ndim - used
         elif isinstance(item, slice):
             view = _slice(view, dim, item)
             dim += 1
+            source += 1
         elif isinstance(item, int):
+            size = view._meta.shape[dim]
+            if not -size <= item < size:
+                raise ClgradIndexError(
+                    f"index {item} is out of bounds for dimension {source} with size {size}. "
+                    f"Expected {-size} to {size - 1} for a tensor of shape {list(x._meta.shape)}."
+                )
             view = shaping.select(view, dim, item)
+            source += 1
         else:
             if isinstance(item, _Flag):
                 item = item.mask
                 view = shaping.unsqueeze(view, dim)
+            else:
+                source += item._meta.ndim if item._meta.dtype is bool_ else 1
             chosen += [None] * (dim - covered)
             chosen.append(item)
             dim += item._meta.ndim if item._meta.dtype is bool_ else 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from clgrad.dtypes import bool_, uint8
 from clgrad.errors import ClgradIndexError, ShapeError
-from clgrad.functional._at import INDEX_DTYPES, must_check
+from clgrad.functional._at import INDEX_DTYPES, IndexValueError, must_check
 from clgrad.functional.finding import as_mask, coordinates
 from clgrad.functional.shaping import reshape
 from clgrad.functional.splitting import unbind
@@ -87,6 +87,8 @@ def picking_of(op: str, shape: tuple[int, ...], items: Items) -> tuple[tuple[Ten
         IndexValueError: the host knows that an index is out of range.
     """
     placed = without_masks(op, shape, items)
+    if all(item is None for item in placed):
+        raise IndexValueError(f"{op}: at least one index must be provided.")
     dims = [d for d, item in enumerate(placed) if item is not None]
     indices = tuple([item for item in placed if item is not None])
     shapes = [i._meta.shape for i in indices]
@@ -97,7 +99,7 @@ def picking_of(op: str, shape: tuple[int, ...], items: Items) -> tuple[tuple[Ten
             f"{op}: shape mismatch: indexing tensors could not be broadcast together with shapes "
             f"{', '.join(str(list(s)) for s in shapes)}."
         ) from None
-    together = bool(dims) and dims[-1] - dims[0] == len(dims) - 1
+    together = dims[-1] - dims[0] == len(dims) - 1
     before = list(range(dims[0])) if together else []
     rest = [d for d in range(len(shape)) if d not in dims and d not in before]
     start = len(before) + len(block)

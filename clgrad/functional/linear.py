@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from clgrad.errors import DTypeError, ShapeError
+from clgrad.functional.adding import addmm
 from clgrad.functional.products import matmul
+from clgrad.functional.shaping import unsafe_view
 from clgrad.tensor import Tensor
 
 
@@ -31,8 +33,12 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"linear: mat1 and mat2 must have the same dtype, but got {input.dtype.name} and "
             f"{weight.dtype.name}. Hint: cast the input with .to(), or the layer."
         )
-    product = matmul(input, weight.t() if len(want) == 2 else weight)
-    return product if bias is None else product + bias
+    if bias is None or len(want) != 2 or len(have) < 2:
+        product = matmul(input, weight.t() if len(want) == 2 else weight)
+        return product if bias is None else product + bias
+    rows = input if len(have) == 2 else input.reshape(-1, have[-1])
+    made: Tensor = addmm(bias, rows, weight.t())
+    return made if len(have) == 2 else unsafe_view(made, (*have[:-1], want[0]))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

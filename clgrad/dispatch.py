@@ -365,7 +365,8 @@ def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:
     grad = mode.grad
     creation = DEFAULT if grad else INFERENCE if mode.inference else NO_GRAD
     result: Tensor = make_view(x, plan.metas[0], creation)
-    if grad and plan.node is not None and (x._requires_grad or x._view is not None):
+    tracked = grad and plan.node is not None and (x._requires_grad or x._view is not None)
+    if tracked and not x._inference:
         attach(plan, (x,), (), result)
     elif noting.Switch.open and not grad:
         noting.event("view", result)
@@ -394,7 +395,7 @@ def apply_views(name: str, x: Tensor, metas: Sequence[Any]) -> tuple[Tensor, ...
     grad = mode.grad
     creation = MULTI_OUTPUT if grad else INFERENCE if mode.inference else NO_GRAD
     results = tuple([make_view(x, meta, creation) for meta in metas])
-    if grad and requires_grad_of(x):
+    if grad and requires_grad_of(x) and not x._inference:
         cls = _view_nodes.get(name)
         if cls is None:
             cls = _view_nodes.setdefault(name, type(name, (ViewsNode,), {"__slots__": ()}))

@@ -20,7 +20,7 @@ from clgrad.ops.meta import LIMIT, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, Op
 from clgrad.ops.signature import Signature, signature, write_signature
 from clgrad.tape.grad_mode import mode
-from clgrad.tape.inplace import check_inplace, edge_of, rebase, requires_grad_of
+from clgrad.tape.inplace import check_inference, check_inplace, edge_of, rebase, requires_grad_of
 from clgrad.tape.node import CopyBackwards, Edge, Node, OverwriteNode
 from clgrad.tape.record import Plan, record, save_results
 from clgrad.tensor import Tensor
@@ -40,6 +40,8 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
     numbers = tuple([o for o in operands if type(o) in NUMBERS])
     others = operands if not numbers else [o for o in operands if type(o) not in NUMBERS]
     edges = None
+    if target._inference:
+        check_inference(target)
     if mode.grad:
         inputs = operands[: len(op.inputs)]
         edges = _edges(target, [None if type(o) in NUMBERS else o for o in inputs])
@@ -107,11 +109,7 @@ def forget_targets() -> None:
 
 def _edges(target: Tensor, inputs: Sequence[Tensor | None]) -> list[Edge | None] | None:
     """Return the edges of an in-place op if it is to be recorded, after the leaf and view rules."""
-    if target._inference and not mode.inference and mode.grad:
-        raise AutogradError(
-            "Inplace update to inference tensor outside InferenceMode is not allowed. "
-            "Hint: clone() it first."
-        )
+    check_inference(target)
     if not mode.grad or not any(t is not None and requires_grad_of(t) for t in inputs):
         return None
     check_inplace(target)

@@ -6,14 +6,18 @@ they run a function hundreds of times and are slow on purpose.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from clgrad.autograd import forward_ad
 from clgrad.autograd.backward import grad
+from clgrad.autograd.function import Function
 from clgrad.errors import AutogradError, ClgradValueError
-from clgrad.tape.grad_mode import mode
+from clgrad.graph.position import stacklevel
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor
 
@@ -24,10 +28,54 @@ class GradcheckError(AutogradError):
     """The gradients that were computed are not those that differences show."""
 
 
-def _outputs(function: Callable[..., Any], inputs: Sequence[Any]) -> list[Tensor]:
-    made = function(*inputs)
-    found = made if isinstance(made, tuple | list) else (made,)
-    return [t for t in found if isinstance(t, Tensor) and t.is_floating_point()]
+class ChangingOutputError(AutogradError, AssertionError):
+    """A function whose outputs change their shape or dtype when its input changes a little."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the caller of a check has chosen; see `gradcheck`."""
+
+    eps: float
+    atol: float
+    rtol: float
+    nondet_tol: float
+    check_undefined_grad: bool
+    check_grad_dtypes: bool
+    check_batched_grad: bool
+    check_forward_ad: bool
+    check_backward_ad: bool
+    fast_mode: bool
+
+
+class _Undefined(Function):
+    """Hands on its input; its gradient is None."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)
+        made: Tensor = x.clone()
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> None:
+        return None
+
+
+# ---- running the function ----------------------------------------------------------------------
+
+
+def _as_tuple(made: Any) -> tuple[Any, ...]:
+    return tuple(made) if isinstance(made, tuple | list) else (made,)
+
+
+def _tensors(made: Any) -> list[Tensor]:
+    """Return the floating-point tensors that a function returned."""
+    return [t for t in _as_tuple(made) if isinstance(t, Tensor) and t.is_floating_point()]
+
+
+def _differentiable(made: Any) -> list[Tensor]:
+    return [t for t in _tensors(made) if requires_grad_of(t)]
 
 
 def _read(tensor: Tensor) -> Array:
@@ -35,64 +83,107 @@ def _read(tensor: Tensor) -> Array:
     return array
 
 
+def _like(array: Array, tensor: Tensor, requires_grad: bool = False) -> Tensor:
+    made: Tensor = Tensor._construct(
+        array.reshape(tuple(tensor.shape)), dtype=tensor.dtype, device=tensor.device
+    )
+    return made.requires_grad_(requires_grad)
+
+
+def _moved(
+    func: Callable[..., Any], args: Sequence[Any], which: int, at: Array, like: Sequence[Tensor]
+) -> list[Array]:
+    """Return the outputs of `func`, flat, with other elements of one of its inputs.
+
+    They are written into the input itself, whoever else refers to it, and taken back.
+    """
+    source: Tensor = args[which]
+    before = source._storage.value
+    source.data.copy_(_like(at, source))
+    try:
+        found = _tensors(func(*args))
+        arrays = [_read(o).reshape(-1) for o in found]  # now: they may show the input's memory
+    finally:
+        source._storage.replace(before)
+    for a, b in zip(found, like, strict=False):
+        for what, one, other in (("shape", a.shape, b.shape), ("dtype", a.dtype, b.dtype)):
+            if one != other:
+                raise ChangingOutputError(
+                    f"gradcheck: expected `func` to return outputs with the same {what} when "
+                    f"inputs are perturbed by eps, but got {one} and {other}. Hint: check at a "
+                    "point where nothing depends on the values."
+                )
+    return arrays
+
+
 def _numerical(
-    function: Callable[..., Any], inputs: Sequence[Any], which: int, eps: float
+    func: Callable[..., Any], args: Sequence[Any], which: int, like: Sequence[Tensor], eps: float
 ) -> list[Array]:
     """Return for each output d(output) / d(input `which`), shape (input numel, output numel)."""
-    source: Tensor = inputs[which]
-    point = source.numpy(force=True)
-    flat = point.reshape(-1)
-    rows: list[list[Array]] = []
-    for k in range(flat.size):
-        sides = []
-        for step in (eps, -eps):
-            moved = flat.copy()
-            moved[k] += step
-            args = [a.detach() if isinstance(a, Tensor) else a for a in inputs]
-            replacement = Tensor._construct(
-                moved.reshape(point.shape), dtype=source.dtype, device=source.device
-            )
-            args[which] = replacement.requires_grad_(mode.grad and source.requires_grad)
-            sides.append([_read(o).reshape(-1) for o in _outputs(function, args)])
-        rows.append([(a - b) / (2 * eps) for a, b in zip(*sides, strict=True)])
-    count = len(rows[0]) if rows else 0
-    return [np.stack([row[o] for row in rows]) for o in range(count)]
-
-
-def _analytical(output: Tensor, inputs: Sequence[Tensor]) -> list[Array]:
-    """Return for each input d(output) / d(input), shape (input numel, output numel)."""
-    columns: list[list[Array]] = [[] for _ in inputs]
-    count = output.numel()
-    if not requires_grad_of(output):
-        return [np.zeros((i.numel(), count)) for i in inputs]
-    for k in range(count):
-        seed = np.zeros(count)
-        seed[k] = 1
-        given = Tensor._construct(
-            seed.reshape(output.shape), dtype=output.dtype, device=output.device
-        )
-        found = grad(output, inputs, given, retain_graph=True, allow_unused=True)
-        for column, one, source in zip(columns, found, inputs, strict=True):
-            if one is None:
-                column.append(np.zeros(source.numel()))
-                continue
-            if one.shape != source.shape or one.dtype is not source.dtype:
-                raise GradcheckError(
-                    f"gradcheck: a gradient is {one.dtype.name} of shape {list(one.shape)}. "
-                    f"Expected {source.dtype.name} of shape {list(source.shape)}."
-                )
-            column.append(_read(one).reshape(-1))
+    point = _read(args[which]).reshape(-1)
+    steps = np.eye(point.size) * eps
+    rows = [_slope(func, args, which, point, step, like, eps) for step in steps]
     return [
-        np.stack(c, 1) if c else np.zeros((i.numel(), 0))
-        for c, i in zip(columns, inputs, strict=True)
+        np.stack([row[o] for row in rows]) if rows else np.zeros((0, out.numel()))
+        for o, out in enumerate(like)
     ]
 
 
+def _slope(
+    func: Callable[..., Any], args: Sequence[Any], which: int, point: Array, step: Array,
+    like: Sequence[Tensor], eps: float,
+) -> list[Array]:  # fmt: skip
+    """Return for each output how it changes with one input by `step`, and back, per `eps`."""
+    up = _moved(func, args, which, point + step, like)
+    down = _moved(func, args, which, point - step, like)
+    return [(a - b) / (2 * eps) for a, b in zip(up, down, strict=True)]
+
+
+def _pulled(
+    output: Tensor, sources: Sequence[Tensor], seed: Tensor, options: _Options
+) -> list[Array]:
+    """Return the gradients of one output, flat; zeros where it does not depend."""
+    found = grad(output, sources, seed, retain_graph=True, allow_unused=True)
+    rows = []
+    for k, (one, source) in enumerate(zip(found, sources, strict=True)):
+        if one is None:
+            rows.append(np.zeros(source.numel()))
+            continue
+        if options.check_grad_dtypes and one.dtype is not source.dtype:
+            raise GradcheckError(
+                f"gradcheck: Gradient has dtype mismatch: that of input {k} is {one.dtype.name}. "
+                f"Expected {source.dtype.name}."
+            )
+        if one.shape != source.shape:
+            raise GradcheckError(
+                f"gradcheck: Analytical gradient has incorrect size: that of input {k} is "
+                f"{list(one.shape)}. Expected {list(source.shape)}."
+            )
+        rows.append(_read(one).reshape(-1))
+    return rows
+
+
+def _analytical(output: Tensor, sources: Sequence[Tensor], options: _Options) -> list[Array]:
+    """Return for each input d(output) / d(input), shape (input numel, output numel)."""
+    count = output.numel()
+    columns = [
+        _pulled(output, sources, _like(np.eye(1, count, k), output), options) for k in range(count)
+    ]
+    return [
+        np.stack([c[i] for c in columns], 1) if columns else np.zeros((source.numel(), 0))
+        for i, source in enumerate(sources)
+    ]
+
+
+# ---- the checks --------------------------------------------------------------------------------
+
+
 def _compare(
-    analytical: Array, numerical: Array, output: int, source: int, atol: float, rtol: float
-) -> None:
+    analytical: Array, numerical: Array, output: int, source: int, options: _Options,
+    kind: str = "analytical",
+) -> None:  # fmt: skip
     with np.errstate(invalid="ignore"):
-        bad = ~np.isclose(analytical, numerical, rtol, atol, equal_nan=True)
+        bad = ~np.isclose(analytical, numerical, options.rtol, options.atol, equal_nan=True)
     if not bad.any():
         return
     error = np.where(bad, np.abs(analytical - numerical), -1)
@@ -101,8 +192,235 @@ def _compare(
     raise GradcheckError(
         f"gradcheck: Jacobian mismatch for output {output} with respect to input {source}: "
         f"{int(bad.sum())} of {bad.size} elements, worst at (input element {i}, output element "
-        f"{o}): numerical {numerical[i, o]:.8g}, analytical {analytical[i, o]:.8g}, off by "
-        f"{abs(analytical[i, o] - numerical[i, o]):.3g}. Expected atol={atol}, rtol={rtol}."
+        f"{o}): numerical {numerical[i, o]:.8g}, {kind} {analytical[i, o]:.8g}, off by "
+        f"{abs(analytical[i, o] - numerical[i, o]):.3g}. Expected atol={options.atol}, "
+        f"rtol={options.rtol}.\nnumerical:\n{_shown(numerical)}\n{kind}:\n{_shown(analytical)}"
+    )
+
+
+def _shown(jacobian: Array) -> str:
+    return np.array2string(jacobian, precision=6, threshold=64, edgeitems=3)
+
+
+class _Check:
+    """One run of `gradcheck`: the function, its inputs, and which of them are checked."""
+
+    def __init__(self, func: Callable[..., Any], args: list[Any], options: _Options) -> None:
+        self.func = func
+        self.args = args
+        self.options = options
+        self.places = [
+            k for k, a in enumerate(args) if isinstance(a, Tensor) and requires_grad_of(a)
+        ]
+        self.sources = [args[k] for k in self.places]
+        self.rng = np.random.default_rng(0)
+
+    def run(self) -> None:
+        self.inputs()
+        made = self.func(*self.args)
+        outputs = _differentiable(made)
+        everything = _tensors(made)
+        if not outputs:
+            self.constant(everything)
+            return
+        numbers = [k for k, o in enumerate(everything) if requires_grad_of(o)]
+        self.jacobians(outputs, everything, numbers)
+        if self.options.check_backward_ad:
+            self.linear(outputs)
+            if self.options.check_batched_grad:
+                self.batched(outputs)
+            if self.options.check_undefined_grad:
+                self.undefined()
+
+    def inputs(self) -> None:
+        """Check that the inputs can be checked at all."""
+        if not self.places:
+            raise ClgradValueError(
+                "gradcheck: expects at least one input tensor to require gradient, but none of "
+                "them have requires_grad=True."
+            )
+        for k in self.places:
+            one = self.args[k]
+            if one.dtype.itemsize < 8:
+                warnings.warn(
+                    f"Input #{k} requires gradient and is not a double precision floating point: "
+                    f"it is {one.dtype.name}. This check will likely fail. Hint: x.double().",
+                    UserWarning,
+                    stacklevel=stacklevel(),
+                )
+            if any(s == 0 and n > 1 for s, n in zip(one.stride(), one.shape, strict=True)):
+                raise AutogradError(
+                    f"gradcheck: The {k}th input has a dimension with stride 0: shape "
+                    f"{list(one.shape)}, strides {list(one.stride())}. Expected elements that do "
+                    "not share memory. Hint: call .contiguous() on it."
+                )
+
+    def constant(self, outputs: Sequence[Tensor]) -> None:
+        """Check that nothing depends on the inputs, if no output says that it does."""
+        for k in self.places:
+            for o, slope in enumerate(_numerical(self.func, self.args, k, outputs, 1e-6)):
+                if not np.allclose(slope, 0, atol=self.options.atol):
+                    raise GradcheckError(
+                        "gradcheck: Numerical gradient for function expected to be zero, as no "
+                        f"output requires grad, but output {o} depends on input {k}. Hint: is it "
+                        "detached somewhere, or made by other means than ops?"
+                    )
+
+    def jacobians(
+        self, outputs: Sequence[Tensor], everything: Sequence[Tensor], numbers: Sequence[int]
+    ) -> None:
+        """Compare derivatives with differences, for all outputs and inputs."""
+        if self.options.fast_mode:
+            for o, output in zip(numbers, outputs, strict=True):
+                self.projected(o, output, everything)
+            return
+        numerical = {
+            k: _numerical(self.func, self.args, k, everything, self.options.eps)
+            for k in self.places
+        }
+        for o, output in zip(numbers, outputs, strict=True):
+            if self.options.check_backward_ad:
+                exact = _analytical(output, self.sources, self.options)
+                again = _analytical(output, self.sources, self.options)
+                for place, k in enumerate(self.places):
+                    _compare(exact[place], numerical[k][o], o, k, self.options)
+                    self.reentrant(exact[place], again[place], o, k)
+            if self.options.check_forward_ad:
+                for k in self.places:
+                    pushed = self.pushed(o, k)
+                    _compare(pushed, numerical[k][o], o, k, self.options, "forward-mode")
+
+    def reentrant(self, first: Array, second: Array, output: int, source: int) -> None:
+        """Check that two backward passes give the same."""
+        apart = float(np.abs(first - second).max(initial=0))
+        if apart > self.options.nondet_tol:
+            raise GradcheckError(
+                "gradcheck: Backward is not reentrant, i.e., running backward with same input and "
+                "grad_output multiple times gives different values, although analytical gradient "
+                f"matches numerical gradient: output {output}, input {source}, off by {apart:.3g}. "
+                f"The tolerance for nondeterminism was {self.options.nondet_tol}."
+            )
+
+    def projected(self, o: int, output: Tensor, everything: Sequence[Tensor]) -> None:
+        """Compare one random projection of each Jacobian; all of it where that does not fit."""
+        options = self.options
+        v = self.rng.random(output.numel())
+        v /= np.linalg.norm(v) or 1
+        seed = _like(v, output)
+        if options.check_backward_ad:
+            pulled = _pulled(output, self.sources, seed, options)
+            again = _pulled(output, self.sources, seed, options)
+        for place, k in enumerate(self.places):
+            u = self.rng.random(self.args[k].numel())
+            u /= np.linalg.norm(u) or 1
+            point = _read(self.args[k]).reshape(-1)
+            step = u * options.eps
+            slope = _slope(self.func, self.args, k, point, step, everything, options.eps)[o] @ v
+            if options.check_backward_ad:
+                if not np.isclose(pulled[place] @ u, slope, options.rtol, options.atol):
+                    exact = _analytical(output, self.sources, options)[place]
+                    full = _numerical(self.func, self.args, k, everything, options.eps)[o]
+                    _compare(exact, full, o, k, options)
+                    sides = pulled[place] @ u, slope
+                    _compare(np.array([[sides[0]]]), np.array([[sides[1]]]), o, k, options)
+                self.reentrant(pulled[place], again[place], o, k)
+            if options.check_forward_ad:
+                tangent = self.forward(k, u, o)
+                _compare(np.array([[tangent @ v]]), np.array([[slope]]), o, k, options, "forward")
+
+    def pushed(self, o: int, k: int) -> Array:
+        """Return d(output `o`) / d(input `k`) in forward mode."""
+        count = self.args[k].numel()
+        return np.stack([self.forward(k, np.eye(1, count, j)[0], o) for j in range(count)])
+
+    def forward(self, k: int, direction: Array, o: int) -> Array:
+        """Return the derivative of output `o` along a direction of input `k`, in forward mode."""
+        with forward_ad.dual_level():
+            args = [a.detach() if isinstance(a, Tensor) else a for a in self.args]
+            args[k] = forward_ad.make_dual(args[k], _like(direction, args[k]))
+            output = _tensors(self.func(*args))[o]
+            tangent = forward_ad.unpack_dual(output).tangent
+            if tangent is None:
+                return np.zeros(output.numel())
+            return _read(tangent).reshape(-1)
+
+    def linear(self, outputs: Sequence[Tensor]) -> None:
+        """Check that no gradient comes of no gradient, and that gradients look like inputs."""
+        zeros = [o._zeros(o.shape) for o in outputs]
+        found = grad(outputs, self.sources, zeros, retain_graph=True, allow_unused=True)
+        for k, one, source in zip(self.places, found, self.sources, strict=True):
+            if one is None:
+                continue
+            if _read(one).any():
+                raise GradcheckError(
+                    f"gradcheck: backward not multiplied by grad_output: input {k} has a gradient "
+                    "other than 0 where those of all outputs are 0."
+                )
+            for what in ("dtype", "device", "shape"):
+                if getattr(one, what) != getattr(source, what):
+                    kind = {"dtype": "type", "shape": "size"}.get(what, what)
+                    raise GradcheckError(
+                        f"gradcheck: grad is incorrect {kind}: that of input {k} has {what} "
+                        f"{getattr(one, what)}. Expected {getattr(source, what)}."
+                    )
+
+    def batched(self, outputs: Sequence[Tensor]) -> None:
+        """Check that gradients of a batch are those of its entries."""
+        for o, output in enumerate(outputs):
+            seeds = Tensor._construct(
+                self.rng.standard_normal((2, *output.shape)), dtype=output.dtype,
+                device=output.device,
+            )  # fmt: skip
+            together = grad(
+                output, self.sources, seeds, retain_graph=True, allow_unused=True,
+                is_grads_batched=True,
+            )  # fmt: skip
+            for b in range(2):
+                alone = grad(
+                    output, self.sources, seeds[b], retain_graph=True, allow_unused=True
+                )  # fmt: skip
+                for k, one, row in zip(self.places, alone, together, strict=True):
+                    same = one is row is None or (
+                        one is not None and row is not None
+                        and np.allclose(_read(one), _read(row[b]), equal_nan=True)
+                    )  # fmt: skip
+                    if not same:
+                        raise GradcheckError(
+                            "gradcheck or gradgradcheck failed while testing batched gradient "
+                            f"computation: output {o}, input {k}."
+                        )
+
+    def undefined(self) -> None:
+        """Check that backward takes a missing gradient of an output for zeros."""
+        count = len(_differentiable(self.func(*self.args)))
+        for missing in [range(count), *([k] for k in range(count) if count > 1)]:
+            outputs = _differentiable(self.func(*self.args))
+            outputs = [_Undefined.apply(o) if k in missing else o for k, o in enumerate(outputs)]
+            zeros = [o._zeros(o.shape) for o in outputs]
+            try:
+                found = grad(outputs, self.sources, zeros, allow_unused=True)
+            except RuntimeError as error:
+                _warn_of_undefined()
+                raise GradcheckError(
+                    "gradcheck: Expected backward function to handle undefined output grads, but "
+                    f"it raised {type(error).__name__}: {error}. Hint: a gradient may be None; or "
+                    "check_undefined_grad=False."
+                ) from error
+            if any(one is not None and _read(one).any() for one in found):
+                _warn_of_undefined()
+                raise GradcheckError(
+                    "gradcheck: Expected all input grads to be undefined or zero when all output "
+                    "grads are undefined or zero. Hint: check_undefined_grad=False if that is meant."
+                )
+
+
+def _warn_of_undefined() -> None:
+    warnings.warn(
+        "Backwards compatibility: New undefined gradient support checking feature is enabled by "
+        "default, but it may break existing callers of this function. Hint: "
+        "check_undefined_grad=False turns it off.",
+        UserWarning,
+        stacklevel=stacklevel(),
     )
 
 
@@ -116,7 +434,13 @@ def gradcheck(
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
+    check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
     fast_mode: bool = False,
+    masked: bool | None = None,
 ) -> bool:
     """Check the gradients of `func` at `inputs` by central differences.
 
@@ -125,8 +449,12 @@ def gradcheck(
         inputs: those that require grad are checked; they should be float64.
         eps: half the distance of the differences.
         nondet_tol: how much two backward passes may differ.
-        check_undefined_grad: also run backward with some outputs' gradients missing.
+        check_undefined_grad: also run backward with gradients of outputs missing.
+        check_grad_dtypes: gradients must have the dtypes of the inputs.
+        check_batched_grad: also run backward for batches of gradients.
+        check_forward_ad, check_backward_ad: which mode of differentiation to check.
         fast_mode: compare a random projection of the Jacobian instead of all of it.
+        check_batched_forward_grad, masked: taken for PyTorch's sake.
 
     Returns:
         True; False for a mismatch if `raise_exception` is off.
@@ -135,77 +463,22 @@ def gradcheck(
         GradcheckError: a mismatch; the text says where and by how much.
         ClgradValueError: no input requires grad.
     """
+    if not (check_backward_ad or check_forward_ad):
+        raise ClgradValueError(
+            "gradcheck: Expected at least one of check_forward_ad and check_backward_ad to be True."
+        )
     args = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    options = _Options(
+        eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, check_batched_grad,
+        check_forward_ad, check_backward_ad, fast_mode,
+    )  # fmt: skip
     try:
-        _check(func, args, eps, atol, rtol, nondet_tol, check_undefined_grad, fast_mode)
+        _Check(func, args, options).run()
     except GradcheckError:
         if raise_exception:
             raise
         return False
     return True
-
-
-def _check(
-    func: Callable[..., Any], args: list[Any], eps: float, atol: float, rtol: float,
-    nondet_tol: float, check_undefined: bool, fast: bool,
-) -> None:  # fmt: skip
-    places = [k for k, a in enumerate(args) if isinstance(a, Tensor) and requires_grad_of(a)]
-    if not places:
-        raise ClgradValueError(
-            "gradcheck: expects at least one input tensor to require gradient, but none of them "
-            "have requires_grad=True."
-        )
-    for k in places:
-        if args[k].dtype.itemsize < 8:
-            raise ClgradValueError(
-                f"gradcheck: input {k} is {args[k].dtype.name}. Expected float64: differences of "
-                "float32 say nothing. Hint: x.double()."
-            )
-    sources = [args[k] for k in places]
-    outputs = _outputs(func, args)
-    if not outputs:
-        raise GradcheckError("gradcheck: the function returned no floating-point tensor.")
-    numerical = {k: _numerical(func, args, k, eps) for k in places}
-    rng = np.random.default_rng(0)
-    for o, output in enumerate(outputs):
-        exact = _analytical(output, sources)
-        again = _analytical(output, sources)
-        for place, k in enumerate(places):
-            a, n = exact[place], numerical[k][o]
-            if np.abs(a - again[place]).max(initial=0) > nondet_tol:
-                raise GradcheckError(
-                    f"gradcheck: Backward is not reentrant: two passes for output {o} and input "
-                    f"{k} differ by {np.abs(a - again[place]).max():.3g}, more than nondet_tol."
-                )
-            if fast:
-                u, v = rng.random(a.shape[0]), rng.random(a.shape[1])
-                a, n = (u @ a @ v).reshape(1, 1), (u @ n @ v).reshape(1, 1)
-            _compare(a, n, o, k, atol, rtol)
-    if check_undefined and len(outputs) > 1:
-        _check_undefined(func, args, sources)
-
-
-def _check_undefined(func: Callable[..., Any], args: list[Any], sources: list[Tensor]) -> None:
-    """A missing gradient of one output must count as zeros."""
-    outputs = [o for o in _outputs(func, args) if requires_grad_of(o)]
-    for output in outputs:
-        one = Tensor._construct(
-            np.ones(tuple(output.shape)), dtype=output.dtype, device=output.device
-        )
-        alone = grad(output, sources, one, retain_graph=True, allow_unused=True)
-        others = [o._zeros(o.shape) for o in outputs if o is not output]
-        together = grad(
-            [output, *(o for o in outputs if o is not output)], sources, [one, *others],
-            retain_graph=True, allow_unused=True,
-        )  # fmt: skip
-        for a, b in zip(alone, together, strict=True):
-            x = 0.0 if a is None else _read(a)
-            y = 0.0 if b is None else _read(b)
-            if not np.allclose(x, y, equal_nan=True):
-                raise GradcheckError(
-                    "gradcheck: Expected a missing output gradient to act as zeros, but the "
-                    "gradients differ."
-                )
 
 
 def gradgradcheck(
@@ -221,43 +494,53 @@ def gradgradcheck(
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
     fast_mode: bool = False,
+    masked: bool = False,
 ) -> bool:
     """Check the gradients of the backward pass of `func`; arguments as for `gradcheck`.
 
     Args:
         grad_outputs: gradients at which to check; random ones by default.
         gen_non_contig_grad_outputs: make the random ones non-contiguous.
+        check_fwd_over_rev, check_rev_over_rev: in which mode the backward pass is differentiated.
     """
+    if not (check_fwd_over_rev or check_rev_over_rev):
+        raise ClgradValueError(
+            "gradgradcheck: Expected at least one of check_fwd_over_rev and check_rev_over_rev to "
+            "be True."
+        )
     args = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    outputs = [o for o in _outputs(func, args) if requires_grad_of(o)]
     if grad_outputs is None:
+        outputs = _differentiable(func(*args))
         rng = np.random.default_rng(1)
         seeds: list[Tensor] = []
         for o in outputs:
             twice = (*o.shape, 2) if gen_non_contig_grad_outputs else tuple(o.shape)
             made = Tensor._construct(rng.standard_normal(twice), dtype=o.dtype, device=o.device)
-            seeds.append(made.select(-1, 0) if gen_non_contig_grad_outputs else made)
+            made = made.select(-1, 0) if gen_non_contig_grad_outputs else made
+            seeds.append(made.requires_grad_())
     else:
         seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    seeds = [s.detach().requires_grad_() for s in seeds]
     count = len(args)
+    wanted = [isinstance(a, Tensor) and requires_grad_of(a) for a in (*args, *seeds)]
 
     def first(*given: Any) -> tuple[Tensor, ...]:
-        with_grad = [
-            g if not isinstance(g, Tensor) or not requires_grad_of(a) or requires_grad_of(g)
-            else g.requires_grad_()
-            for g, a in zip(given[:count], args, strict=True)
-        ]  # fmt: skip
-        sources = [
-            g for g, a in zip(with_grad, args, strict=True)
-            if isinstance(a, Tensor) and requires_grad_of(a)
-        ]  # fmt: skip
-        made = [o for o in _outputs(func, with_grad) if requires_grad_of(o)]
-        found = grad(made, sources, given[count:], create_graph=True, allow_unused=True)
+        ready = [
+            one.requires_grad_() if need and not requires_grad_of(one) else one
+            for one, need in zip(given, wanted, strict=True)
+        ]
+        sources = [one for one, need in zip(ready[:count], wanted, strict=False) if need]
+        made = _differentiable(func(*ready[:count]))
+        found = grad(made, sources, ready[count:], create_graph=True, allow_unused=True)
         return tuple([f for f in found if f is not None])
 
     return gradcheck(
         first, [*args, *seeds], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
-        nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad, fast_mode=fast_mode,
+        nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad,
+        check_grad_dtypes=check_grad_dtypes, check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev,
+        fast_mode=fast_mode,
     )  # fmt: skip

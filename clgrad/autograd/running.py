@@ -12,7 +12,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from clgrad.errors import AutogradError, ClgradTypeError
+from clgrad.errors import AutogradError
 from clgrad.tape.grad_mode import is_multithreading_enabled
 from clgrad.tape.node import AccumulateGrad, Node
 
@@ -89,11 +89,11 @@ def will_engine_execute_node(node: Node) -> bool:
     """Return whether the pass that is running runs `node`, or has run it.
 
     Raises:
-        ClgradTypeError: that is no node.
-        AutogradError: no pass is running, or it is one of `grad` and the node that of a leaf.
+        AutogradError: that is no node, no pass is running, or it is one of `grad` and the node
+            that of a leaf.
     """
     if not isinstance(node, Node):
-        raise ClgradTypeError(
+        raise AutogradError(
             f"will_engine_execute_node: expects an grad_fn, but got {type(node).__name__}. "
             "Hint: tensor.grad_fn, or get_gradient_edge(leaf).node."
         )

@@ -13,8 +13,14 @@ from clgrad.functional._out import with_out
 from clgrad.functional.shaping import clone
 from clgrad.ops.meta import meta_of
 from clgrad.tape.grad_mode import mode
-from clgrad.tape.inplace import check_inplace, requires_grad_of
+from clgrad.tape.inplace import (
+    check_inference,
+    check_inplace,
+    requires_grad_of,
+    take_retained,
+)
 from clgrad.tensor import Tensor
+from clgrad.writing import count
 
 Call = Callable[..., Any]
 
@@ -39,13 +45,17 @@ _UNSAFE: dict[str, tuple[Call, str]] = {
 
 def _inplace(name: str, view: Call) -> Call:
     def call(input: Tensor, *args: Any, **named: Any) -> Tensor:
+        check_inference(input)
         if mode.grad and requires_grad_of(input):
             check_inplace(input)
+        retained = take_retained(input) if mode.grad else None
         made = view(input, *args, **named)
         input._meta = made._meta
-        input._family().bump(name)
+        count(name, input)
         if made._grad_fn is not None:
             input._grad_fn, input._output_nr = made._grad_fn, made._output_nr
+        if retained is not None and input._grad_fn is not None:
+            input._grad_fn._own_hooks().retain[input._output_nr] = retained
         if input._view is not None:
             input._view.version = input._family().version
         return input
@@ -75,7 +85,7 @@ def _untracked(name: str, view: Call, node: str) -> Call:
             mode.grad = before
         parts = apply_views(node, input, metas)
         for part in parts:
-            part._view = None
+            part._view = part._counter = None
         return parts
 
     call.__name__ = call.__qualname__ = name

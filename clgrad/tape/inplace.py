@@ -14,6 +14,7 @@ from typing import Any
 from clgrad.errors import AutogradError
 from clgrad.layout import Layout
 from clgrad.tape.complaints import freed, op_of
+from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import AccumulateGrad, Edge, Grads, Node
 
@@ -134,6 +135,15 @@ def check_view(tensor: Any, verb: str = "is being") -> None:
 
 def _output(tensor: Any, node: Node) -> str:
     return f"Output {tensor._output_nr} of {op_of(node)}"
+
+
+def check_inference(tensor: Any) -> None:
+    """Raise `AutogradError` for an inference tensor that is to be written outside of that mode."""
+    if tensor._inference and not mode.inference:
+        raise AutogradError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. Expected a "
+            "normal tensor. Hint: clone() it first."
+        )
 
 
 def check_inplace(tensor: Any) -> None:
@@ -280,8 +290,10 @@ def make_view(tensor: Any, meta: Any, creation: str) -> Any:
     Its grad_fn is the caller's to set.
     """
     made = handed.wrap(tensor._storage, meta)
+    if tensor._inference:  # which has no history that a view could have a part in
+        made._inference = True
+        return made
     made._counter = counter = tensor._family()
-    made._inference = tensor._inference
     above = tensor._view
     if above is None:
         made._view = ViewInfo(tensor, creation, counter.version)

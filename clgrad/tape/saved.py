@@ -299,8 +299,8 @@ def save_old(tensor: Any, edge: Any) -> SavedTensor:
     """Save an operand that the op is about to overwrite: its old value, unchecked."""
     saved: SavedTensor = _new(SavedTensor)
     saved.edge = edge
-    if Switch.used and pack_hooks.stack:
-        return _packed(saved, tensor)
+    if Switch.used and pack_hooks.stack:  # which may keep the tensor that is about to change
+        return _packed(saved, handed.wrap(Storage(tensor._storage.value), tensor._meta))
     saved.meta = tensor._meta
     saved.counter = None
     saved.version = 0

@@ -474,8 +474,8 @@ def test_gradcheck_says_where_and_by_how_much() -> None:
 
 def test_gradcheck_wants_doubles_that_require_grad() -> None:
     with interpreted():
-        with pytest.raises(ValueError, match="Expected float64"):
-            clgrad.autograd.gradcheck(clgrad.exp, x3(clgrad))
+        with pytest.warns(UserWarning, match="Input #0 .* is not a double precision"):
+            assert clgrad.autograd.gradcheck(clgrad.exp, x3(clgrad), eps=1e-2, atol=1e-2)
         with pytest.raises(ValueError, match="at least one input"):
             clgrad.autograd.gradcheck(clgrad.exp, clgrad.ones(2, dtype=clgrad.float64))
 

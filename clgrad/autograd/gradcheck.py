@@ -15,6 +15,7 @@ import numpy as np
 
 from clgrad.autograd import forward_ad
 from clgrad.autograd.backward import grad
+from clgrad.autograd.differences import differentiable, like, numerical, read, slopes, tensors
 from clgrad.autograd.function import Function
 from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.graph.position import stacklevel
@@ -26,10 +27,6 @@ Array = Any
 
 class GradcheckError(AutogradError):
     """The gradients that were computed are not those that differences show."""
-
-
-class ChangingOutputError(AutogradError, AssertionError):
-    """A function whose outputs change their shape or dtype when its input changes a little."""
 
 
 @dataclass(frozen=True)
@@ -62,83 +59,6 @@ class _Undefined(Function):
         return None
 
 
-# ---- running the function ----------------------------------------------------------------------
-
-
-def _as_tuple(made: Any) -> tuple[Any, ...]:
-    return tuple(made) if isinstance(made, tuple | list) else (made,)
-
-
-def _tensors(made: Any) -> list[Tensor]:
-    """Return the floating-point tensors that a function returned."""
-    return [t for t in _as_tuple(made) if isinstance(t, Tensor) and t.is_floating_point()]
-
-
-def _differentiable(made: Any) -> list[Tensor]:
-    return [t for t in _tensors(made) if requires_grad_of(t)]
-
-
-def _read(tensor: Tensor) -> Array:
-    array: Array = tensor.numpy(force=True).astype(np.float64)
-    return array
-
-
-def _like(array: Array, tensor: Tensor, requires_grad: bool = False) -> Tensor:
-    made: Tensor = Tensor._construct(
-        array.reshape(tuple(tensor.shape)), dtype=tensor.dtype, device=tensor.device
-    )
-    return made.requires_grad_(requires_grad)
-
-
-def _moved(
-    func: Callable[..., Any], args: Sequence[Any], which: int, at: Array, like: Sequence[Tensor]
-) -> list[Array]:
-    """Return the outputs of `func`, flat, with other elements of one of its inputs.
-
-    They are written into the input itself, whoever else refers to it, and taken back.
-    """
-    source: Tensor = args[which]
-    before = source._storage.value
-    source.data.copy_(_like(at, source))
-    try:
-        found = _tensors(func(*args))
-        arrays = [_read(o).reshape(-1) for o in found]  # now: they may show the input's memory
-    finally:
-        source._storage.replace(before)
-    for a, b in zip(found, like, strict=False):
-        for what, one, other in (("shape", a.shape, b.shape), ("dtype", a.dtype, b.dtype)):
-            if one != other:
-                raise ChangingOutputError(
-                    f"gradcheck: expected `func` to return outputs with the same {what} when "
-                    f"inputs are perturbed by eps, but got {one} and {other}. Hint: check at a "
-                    "point where nothing depends on the values."
-                )
-    return arrays
-
-
-def _numerical(
-    func: Callable[..., Any], args: Sequence[Any], which: int, like: Sequence[Tensor], eps: float
-) -> list[Array]:
-    """Return for each output d(output) / d(input `which`), shape (input numel, output numel)."""
-    point = _read(args[which]).reshape(-1)
-    steps = np.eye(point.size) * eps
-    rows = [_slope(func, args, which, point, step, like, eps) for step in steps]
-    return [
-        np.stack([row[o] for row in rows]) if rows else np.zeros((0, out.numel()))
-        for o, out in enumerate(like)
-    ]
-
-
-def _slope(
-    func: Callable[..., Any], args: Sequence[Any], which: int, point: Array, step: Array,
-    like: Sequence[Tensor], eps: float,
-) -> list[Array]:  # fmt: skip
-    """Return for each output how it changes with one input by `step`, and back, per `eps`."""
-    up = _moved(func, args, which, point + step, like)
-    down = _moved(func, args, which, point - step, like)
-    return [(a - b) / (2 * eps) for a, b in zip(up, down, strict=True)]
-
-
 def _pulled(
     output: Tensor, sources: Sequence[Tensor], seed: Tensor, options: _Options
 ) -> list[Array]:
@@ -159,7 +79,7 @@ def _pulled(
                 f"gradcheck: Analytical gradient has incorrect size: that of input {k} is "
                 f"{list(one.shape)}. Expected {list(source.shape)}."
             )
-        rows.append(_read(one).reshape(-1))
+        rows.append(read(one).reshape(-1))
     return rows
 
 
@@ -167,7 +87,7 @@ def _analytical(output: Tensor, sources: Sequence[Tensor], options: _Options) ->
     """Return for each input d(output) / d(input), shape (input numel, output numel)."""
     count = output.numel()
     columns = [
-        _pulled(output, sources, _like(np.eye(1, count, k), output), options) for k in range(count)
+        _pulled(output, sources, like(np.eye(1, count, k), output), options) for k in range(count)
     ]
     return [
         np.stack([c[i] for c in columns], 1) if columns else np.zeros((source.numel(), 0))
@@ -218,8 +138,8 @@ class _Check:
     def run(self) -> None:
         self.inputs()
         made = self.func(*self.args)
-        outputs = _differentiable(made)
-        everything = _tensors(made)
+        outputs = differentiable(made)
+        everything = tensors(made)
         if not outputs:
             self.constant(everything)
             return
@@ -258,8 +178,8 @@ class _Check:
     def constant(self, outputs: Sequence[Tensor]) -> None:
         """Check that nothing depends on the inputs, if no output says that it does."""
         for k in self.places:
-            for o, slope in enumerate(_numerical(self.func, self.args, k, outputs, 1e-6)):
-                if not np.allclose(slope, 0, atol=self.options.atol):
+            for o, jacobian in enumerate(numerical(self.func, self.args, k, outputs, 1e-6)):
+                if not np.allclose(jacobian, 0, atol=self.options.atol):
                     raise GradcheckError(
                         "gradcheck: Numerical gradient for function expected to be zero, as no "
                         f"output requires grad, but output {o} depends on input {k}. Hint: is it "
@@ -274,21 +194,20 @@ class _Check:
             for o, output in zip(numbers, outputs, strict=True):
                 self.projected(o, output, everything)
             return
-        numerical = {
-            k: _numerical(self.func, self.args, k, everything, self.options.eps)
-            for k in self.places
+        expected = {
+            k: numerical(self.func, self.args, k, everything, self.options.eps) for k in self.places
         }
         for o, output in zip(numbers, outputs, strict=True):
             if self.options.check_backward_ad:
                 exact = _analytical(output, self.sources, self.options)
                 again = _analytical(output, self.sources, self.options)
                 for place, k in enumerate(self.places):
-                    _compare(exact[place], numerical[k][o], o, k, self.options)
+                    _compare(exact[place], expected[k][o], o, k, self.options)
                     self.reentrant(exact[place], again[place], o, k)
             if self.options.check_forward_ad:
                 for k in self.places:
                     pushed = self.pushed(o, k)
-                    _compare(pushed, numerical[k][o], o, k, self.options, "forward-mode")
+                    _compare(pushed, expected[k][o], o, k, self.options, "forward-mode")
 
     def reentrant(self, first: Array, second: Array, output: int, source: int) -> None:
         """Check that two backward passes give the same."""
@@ -306,20 +225,20 @@ class _Check:
         options = self.options
         v = self.rng.random(output.numel())
         v /= np.linalg.norm(v) or 1
-        seed = _like(v, output)
+        seed = like(v, output)
         if options.check_backward_ad:
             pulled = _pulled(output, self.sources, seed, options)
             again = _pulled(output, self.sources, seed, options)
         for place, k in enumerate(self.places):
             u = self.rng.random(self.args[k].numel())
             u /= np.linalg.norm(u) or 1
-            point = _read(self.args[k]).reshape(-1)
+            point = read(self.args[k]).reshape(-1)
             step = u * options.eps
-            slope = _slope(self.func, self.args, k, point, step, everything, options.eps)[o] @ v
+            slope = slopes(self.func, self.args, k, point, step, everything, options.eps)[o] @ v
             if options.check_backward_ad:
                 if not np.isclose(pulled[place] @ u, slope, options.rtol, options.atol):
                     exact = _analytical(output, self.sources, options)[place]
-                    full = _numerical(self.func, self.args, k, everything, options.eps)[o]
+                    full = numerical(self.func, self.args, k, everything, options.eps)[o]
                     _compare(exact, full, o, k, options)
                     sides = pulled[place] @ u, slope
                     _compare(np.array([[sides[0]]]), np.array([[sides[1]]]), o, k, options)
@@ -337,12 +256,12 @@ class _Check:
         """Return the derivative of output `o` along a direction of input `k`, in forward mode."""
         with forward_ad.dual_level():
             args = [a.detach() if isinstance(a, Tensor) else a for a in self.args]
-            args[k] = forward_ad.make_dual(args[k], _like(direction, args[k]))
-            output = _tensors(self.func(*args))[o]
+            args[k] = forward_ad.make_dual(args[k], like(direction, args[k]))
+            output = tensors(self.func(*args))[o]
             tangent = forward_ad.unpack_dual(output).tangent
             if tangent is None:
                 return np.zeros(output.numel())
-            return _read(tangent).reshape(-1)
+            return read(tangent).reshape(-1)
 
     def linear(self, outputs: Sequence[Tensor]) -> None:
         """Check that no gradient comes of no gradient, and that gradients look like inputs."""
@@ -351,7 +270,7 @@ class _Check:
         for k, one, source in zip(self.places, found, self.sources, strict=True):
             if one is None:
                 continue
-            if _read(one).any():
+            if read(one).any():
                 raise GradcheckError(
                     f"gradcheck: backward not multiplied by grad_output: input {k} has a gradient "
                     "other than 0 where those of all outputs are 0."
@@ -382,7 +301,7 @@ class _Check:
                 for k, one, row in zip(self.places, alone, together, strict=True):
                     same = one is row is None or (
                         one is not None and row is not None
-                        and np.allclose(_read(one), _read(row[b]), equal_nan=True)
+                        and np.allclose(read(one), read(row[b]), equal_nan=True)
                     )  # fmt: skip
                     if not same:
                         raise GradcheckError(
@@ -392,9 +311,9 @@ class _Check:
 
     def undefined(self) -> None:
         """Check that backward takes a missing gradient of an output for zeros."""
-        count = len(_differentiable(self.func(*self.args)))
+        count = len(differentiable(self.func(*self.args)))
         for missing in [range(count), *([k] for k in range(count) if count > 1)]:
-            outputs = _differentiable(self.func(*self.args))
+            outputs = differentiable(self.func(*self.args))
             outputs = [_Undefined.apply(o) if k in missing else o for k, o in enumerate(outputs)]
             zeros = [o._zeros(o.shape) for o in outputs]
             try:
@@ -406,11 +325,11 @@ class _Check:
                     f"it raised {type(error).__name__}: {error}. Hint: a gradient may be None; or "
                     "check_undefined_grad=False."
                 ) from error
-            if any(one is not None and _read(one).any() for one in found):
+            if any(one is not None and read(one).any() for one in found):
                 _warn_of_undefined()
                 raise GradcheckError(
                     "gradcheck: Expected all input grads to be undefined or zero when all output "
-                    "grads are undefined or zero. Hint: check_undefined_grad=False if that is meant."
+                    "grads are undefined or zero. Hint: check_undefined_grad=False if so meant."
                 )
 
 
@@ -514,7 +433,7 @@ def gradgradcheck(
         )
     args = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None:
-        outputs = _differentiable(func(*args))
+        outputs = differentiable(func(*args))
         rng = np.random.default_rng(1)
         seeds: list[Tensor] = []
         for o in outputs:
@@ -533,7 +452,7 @@ def gradgradcheck(
             for one, need in zip(given, wanted, strict=True)
         ]
         sources = [one for one, need in zip(ready[:count], wanted, strict=False) if need]
-        made = _differentiable(func(*ready[:count]))
+        made = differentiable(func(*ready[:count]))
         found = grad(made, sources, ready[count:], create_graph=True, allow_unused=True)
         return tuple([f for f in found if f is not None])
 

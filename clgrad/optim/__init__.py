@@ -16,6 +16,7 @@ from clgrad.optim.hooked import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from clgrad.optim.lbfgs import LBFGS
 from clgrad.optim.nadam import NAdam
 from clgrad.optim.optimizer import Optimizer
 from clgrad.optim.radam import RAdam
@@ -24,7 +25,7 @@ from clgrad.optim.rprop import Rprop
 from clgrad.optim.sgd import SGD
 
 __all__ = [
-    "ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam",
-    "RMSprop", "Rprop", "lr_scheduler", "register_optimizer_step_post_hook",
+    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer",
+    "RAdam", "RMSprop", "Rprop", "lr_scheduler", "register_optimizer_step_post_hook",
     "register_optimizer_step_pre_hook",
 ]  # fmt: skip

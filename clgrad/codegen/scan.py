@@ -85,6 +85,7 @@ class ScanSpec:
     width: int
     split: bool
     reverse: bool
+    blocked: bool
     index64: bool
 
     def render(self, traits: DeviceTraits) -> KernelSource:
@@ -95,7 +96,7 @@ class ScanSpec:
             "scan.cl.j2", "scan", title=text.title(), parameters=[p for p, _ in parameters],
             stage=self.stage, index=text.index, is_cpu=traits.is_cpu, outer=self.outer,
             bodies=[text.body(w) for w in ((self.width, 1) if self.width > 1 else (1,))],
-            split=self.split, reverse=self.reverse, block=BLOCK,
+            split=self.split, reverse=self.reverse, block=BLOCK if self.blocked else 0,
             cell=text.cell(),
         )  # fmt: skip
         helpers = (*text.typedefs, *(helper_source(key) for key in helpers_in(source)))
@@ -254,14 +255,17 @@ class _Text:
         lines += made.statements
         for j, (dtype, result) in enumerate(zip(fold.dtypes, made.results, strict=True)):
             lines.append(f"const {self._type(dtype, width)} next{j} = {result};")
-        taken = self._fold("local", "local", "next", width)
+        into = "local" if spec.blocked else "all"
+        lines += self._fold(into, into, "next", width)
         if spec.stage == "totals":
-            return lines + taken
-        lines += taken
-        for j, dtype in enumerate(fold.dtypes):
-            lines.append(f"{self._type(dtype, width)} up{j};")
-        lines += self._fold("up", "all", "local", width)
-        final = render([fold.finish], {f"a{j}": f"up{j}" for j in range(len(fold.dtypes))}, width)
+            return lines
+        if spec.blocked:
+            lines += [f"{self._type(d, width)} up{j};" for j, d in enumerate(fold.dtypes)]
+            lines += self._fold("up", "all", "local", width)
+            into = "up"
+        final = render(
+            [fold.finish], {f"a{j}": f"{into}{j}" for j in range(len(fold.dtypes))}, width
+        )
         lines += final.statements
         value = store_conversion(spec.out_dtype, width, final.results[0])
         lines.append(self._write(spec.out_dtype.cl, "to + at * y_step", value, width))
@@ -274,6 +278,7 @@ def lower_scan(problem: ScanProblem, traits: DeviceTraits) -> Lowered:
     outer, strides, out_strides = sizes or (1,), rows[0] or (0,), rows[1] or (0,)
     cheap = traits.is_cpu and traits.fp64
     fold = problem.wide if problem.wide is not None and cheap else problem.fold
+    blocked = problem.wide is not None and not cheap
     width = _width(problem, fold, outer[-1], strides[-1], out_strides[-1], traits)
     count = prod(outer)
     vectors = count // outer[-1] * (outer[-1] // width + outer[-1] % width)
@@ -291,7 +296,7 @@ def lower_scan(problem: ScanProblem, traits: DeviceTraits) -> Lowered:
     def spec(stage: str) -> ScanSpec:
         return ScanSpec(
             stage, fold, problem.dtype, problem.out_dtype, len(outer), width, split,
-            problem.reverse, wide,
+            problem.reverse, blocked, wide,
         )  # fmt: skip
 
     def ints(*values: int) -> list[Arg]:

@@ -108,7 +108,7 @@ _logcumsumexp = scan(
     "_logcumsumexp", init="lowest",
     combine=f"({_HIGH} + log1p(exp({_LOW} - {_HIGH}))) if {_LOW} != {_HIGH} or isfinite({_LOW}) "
     f"else {_LOW}",
-    backward=_logcumsumexp_backward, saves=("x", "y"),
+    precise=True, backward=_logcumsumexp_backward, saves=("x", "y"),
     node_name="LogcumsumexpBackward0", doc="Logarithms of sums of exponentials up to each.",
 )  # fmt: skip
 

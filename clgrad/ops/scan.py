@@ -6,6 +6,7 @@ Those that users call are in `functional.scans`; here an op is a fold, and from 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,22 @@ from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import REQUIRED, Op, Saves, primitive
 from clgrad.ops.signature import Fold, Signature, fold_of
 from clgrad.traits import DeviceTraits
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Lowers a scan.
+
+    Attributes:
+        dim: along which it runs; `fold` what is folded, whatever the device accumulates in.
+    """
+
+    problem: ScanProblem
+    dim: int
+    fold: ScanFold
+
+    def __call__(self, sig: Signature, traits: DeviceTraits, tail: Epilogue | None) -> Lowered:
+        return lower_scan(self.problem, traits)
 
 
 def _shape(
@@ -46,18 +63,12 @@ def _shape(
     )  # fmt: skip
     return Signature(
         op, "kernel", space=x.shape, reads=(x.layout,), dtypes=(x.dtype,),
-        meta=fresh_meta(out, x.shape, device), lower=partial(_lower, problem),
+        meta=fresh_meta(out, x.shape, device), lower=Scan(problem, dim, fold),
     )  # fmt: skip
 
 
 def _scan_fold(fold: Fold) -> ScanFold:
     return ScanFold(fold.dtypes, fold.init, fold.element, fold.combine, fold.finish)
-
-
-def _lower(
-    problem: ScanProblem, sig: Signature, traits: DeviceTraits, epilogue: Epilogue | None
-) -> Lowered:
-    return lower_scan(problem, traits)
 
 
 def scan(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from clgrad.creation import tensor
 from clgrad.dispatch import apply
-from clgrad.errors import ClgradRuntimeError, ShapeError
+from clgrad.dtypes import int64
+from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
 from clgrad.functional._arguments import reducing
 from clgrad.functional._out import with_out
 from clgrad.functional.norms import norm, norm_gradient, powered_norm, vector_norm
+from clgrad.functional.picking import index_select
 from clgrad.functional.softmax import widened
 from clgrad.layout import broadcast_shapes
 from clgrad.ops.registry import REQUIRED, composite, pointwise
@@ -155,5 +160,33 @@ def cdist(
     return made
 
 
-__all__ = ["cdist", "cosine_similarity", "dist", "pairwise_distance"]
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """Return the p-norm of the difference of each row and each later one.
+
+    Args:
+        input: shape (N, M).
+
+    Returns:
+        Shape (N (N - 1) / 2): row 0 with 1, 2, …, then row 1 with 2, ….
+
+    Raises:
+        ShapeError: another number of dims. DTypeError: no floats.
+    """
+    if input.ndim != 2:
+        raise ShapeError(f"pdist only supports 2D tensors, got: {input.ndim}D. Expected (N, M).")
+    if not input.is_floating_point():
+        raise DTypeError(
+            f"pdist only supports floating-point dtypes, got {input.dtype.name}. Hint: .float()."
+        )
+    if p < 0:
+        raise ClgradRuntimeError(f"pdist only supports non-negative p values, got {p}.")
+    pairs = np.triu_indices(input.shape[0], 1)
+    rows, others = (
+        index_select(input, 0, tensor(index, dtype=int64, device=input.device)) for index in pairs
+    )
+    made: Tensor = cdist(rows.unsqueeze(1), others.unsqueeze(1), p).reshape(-1)
+    return made
+
+
+__all__ = ["cdist", "cosine_similarity", "dist", "pairwise_distance", "pdist"]
 METHODS = ("dist",)

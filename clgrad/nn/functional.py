@@ -19,6 +19,7 @@ from clgrad.functional.distances import (
     cosine_similarity,
     normalize,
     pairwise_distance,
+    pdist,
 )
 from clgrad.functional.dropout import *  # noqa: F403  # as above
 from clgrad.functional.embedding import embedding_bag
@@ -130,6 +131,7 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pdist",
     "poisson_nll_loss",
     "rms_norm",
     "smooth_l1_loss",

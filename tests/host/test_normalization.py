@@ -104,8 +104,9 @@ for _p in (0, 0.5, 1, 1.5, 2, 3, INF, -INF):
     CASES[f"vector_norm_{_p}"] = (linalg("vector_norm", _p, 1), (X,))
 for _p in (0.0, 1.0, 1.5, 2.0, 3.0):
     CASES[f"cdist_{_p}"] = (top("cdist", _p), (X, Y[:3]))
+    CASES[f"pdist_{_p}"] = (top("pdist", _p), (X,))
 # PyTorch has no second derivative of its own distances.
-FIRST_ONLY = tuple(n for n in CASES if n.startswith("cdist"))
+FIRST_ONLY = tuple(n for n in CASES if n[1:].startswith("dist_"))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -161,6 +162,8 @@ def test_names_of_nodes() -> None:
         (lambda m: m.softmax(m.ones(2, 3).long(), 1), "not implemented for"),
         (lambda m: m.softmax(m.ones(2, 3), 2), "Dimension out of range"),
         (lambda m: m.cdist(m.ones(3), m.ones(3, 3)), "only supports at least 2D tensors"),
+        (lambda m: m.pdist(m.ones(3)), "only supports 2D tensors"),
+        (lambda m: m.pdist(m.ones(3, 3).long()), "only supports floating-point dtypes"),
         (lambda m: m.cdist(m.ones(3, 2), m.ones(3, 3)), "must have the same number of columns"),
         (lambda m: m.linalg.norm(m.ones(2, 3, 4), 2), "the input must be 1D or 2D"),
         (lambda m: m.linalg.vector_norm(m.ones(2, 0), INF, 1), "does not have an identity"),

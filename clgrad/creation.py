@@ -29,6 +29,7 @@ from clgrad.errors import (
 from clgrad.formats import check_layout, check_memory_format
 from clgrad.ops import creation as _ops
 from clgrad.ops.meta import fresh_meta
+from clgrad.ops.signature import extreme
 from clgrad.tensor import Size, Tensor
 from clgrad.writing import forget_targets
 
@@ -355,7 +356,19 @@ def arange(
         # as PyTorch, which counts in double, where the device can
         wide = apply(_ops.arange, numbers, ((count,), wide_float(where)), where)
         return wide.to(dtypes.float32)  # type: ignore[no-any-return]  # a Tensor
-    return apply(_ops.arange, numbers, ((count,), kind), where)  # type: ignore[no-any-return]  # a Tensor
+    made: Tensor = apply(_ops.arange, numbers, ((count,), kind), where)
+    if kind.is_integral and count:
+        ends = sorted((int(first), int(first) + (count - 1) * int(width)))
+        bounded(made, ends[0], ends[1])
+    return made
+
+
+def bounded(made: Tensor, low: int, high: int) -> Tensor:
+    """Note the bounds of new integers, so that indexing by them needs no check on the device."""
+    dtype = made._meta.dtype
+    if dtype.is_integral and extreme(dtype, False) <= low <= high <= extreme(dtype, True):
+        made._storage.value.bounds = (low, high)
+    return made
 
 
 def wide_float(device: Any) -> DType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from clgrad.calls import function
+from clgrad.creation import bounded
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, bool_, int64, uint8
 from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
@@ -98,7 +99,10 @@ def _selected(name: str, value: Op, position: Op, node: str) -> Op:
     """Declare the extremum along a dim with its position."""
 
     def forward(x: Any, dim: int, keepdim: bool) -> tuple[Any, Any]:
-        return apply(value, (x,), (dim, keepdim)), apply(position, (x,), (dim, keepdim))
+        made = apply(position, (x,), (dim, keepdim))
+        if made.numel() and x.ndim:
+            bounded(made, 0, x.shape[dim] - 1)
+        return apply(value, (x,), (dim, keepdim)), made
 
     return composite(
         name, "x", forward, backward=selected_backward, saves=("result1",),
@@ -227,7 +231,8 @@ def _position(op: Op, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
     if dim is None and not input.numel():
         raise EmptyReductionError(op.name, input.shape, tuple(range(input.ndim)))
     made: Tensor = apply(op, (input,), (dim, bool(keepdim)))
-    return made
+    count = input.numel() if dim is None or not input.ndim else input.shape[dim]
+    return bounded(made, 0, count - 1) if made.numel() else made
 
 
 @reducing

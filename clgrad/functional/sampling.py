@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from clgrad.creation import like, maker, number_of, resolve_device, shape_of
+from clgrad.creation import bounded, like, maker, number_of, resolve_device, shape_of
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype, bool_, get_default_dtype, int64, limits
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, DTypeError
@@ -198,7 +198,8 @@ def integers(
 ) -> Tensor:  # fmt: skip
     """Return `count` integers (2**64 at most) from `low` on, at random."""
     made = draw(_ops.randint, shape, int64, device, generator, _signed(low), count % (1 << 64))
-    return made if dtype is int64 else made.to(dtype)
+    made = made if dtype is int64 else made.to(dtype)
+    return bounded(made, low, low + count - 1) if made._meta.numel else made
 
 
 def _signed(value: int) -> int:

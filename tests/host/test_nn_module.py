@@ -383,6 +383,10 @@ def test_all_faults_of_a_state_are_in_one_error() -> None:
 def test_states_load_from_torch_and_back() -> None:
     theirs = net(torch)
     with interpreted():
+        ours = clgrad.nn.Linear(6, 4)
+        ours.load_state_dict(theirs[1].state_dict(keep_vars=True))
+        assert np.array_equal(ours.weight.detach().numpy(), theirs[1].weight.detach().numpy())
+    with interpreted():
         ours = net(clgrad)
         with clgrad.no_grad():
             ours[1].weight.zero_()

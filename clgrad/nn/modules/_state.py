@@ -163,7 +163,7 @@ class Saving:
         """Copy values by name into parameters and buffers.
 
         Args:
-            state_dict: dotted names with tensors or NumPy arrays.
+            state_dict: dotted names with tensors, or arrays: whatever NumPy takes for one.
             strict: names must match exactly.
             assign: take the given tensors themselves instead of copying their values.
 
@@ -241,13 +241,14 @@ class Saving:
 
     def _load_one(self, name: str, mine: Tensor, key: str, value: Any, assign: bool) -> str | None:
         """Load one value; return what is wrong with it, or None."""
-        if isinstance(value, np.ndarray | np.generic):
-            value = tensor(np.asarray(value), device=mine.device)
         if not isinstance(value, Tensor):
-            return (
-                f'While copying the parameter named "{key}", expected a tensor or a NumPy array '
-                f"from checkpoint but received {type(value).__name__}."
-            )
+            if not hasattr(value, "__array__"):
+                return (
+                    f'While copying the parameter named "{key}", expected a tensor or an array '
+                    f"from checkpoint but received {type(value).__name__}."
+                )
+            array = np.asarray(value.detach() if hasattr(value, "detach") else value)
+            value = tensor(array, device=mine.device)
         if is_lazy(mine) and is_lazy(value):
             return None
         if not mine.ndim and tuple(value.shape) == (1,):

@@ -8,13 +8,25 @@ PyTorch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from clgrad.creation import bounded, like, maker, number_of, resolve_device, shape_of
+from clgrad.creation import (
+    arange,
+    bounded,
+    like,
+    maker,
+    number_of,
+    resolve_device,
+    shape_of,
+    wide_float,
+    zeros,
+)
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype, bool_, get_default_dtype, int64, limits
+from clgrad.dtypes import number as as_number
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, DTypeError
 from clgrad.expr.host import random_integer
 from clgrad.functional._out import with_out
@@ -339,7 +351,117 @@ def probability(op: str, p: Any) -> float:
     return chance
 
 
+# ---- choices -------------------------------------------------------------------------------------
+
+
+@maker
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Return the integers below `n` in a random order.
+
+    Each gets a random key of 64 bits, and they are sorted by these.
+
+    Args:
+        n: how many.
+        dtype: default: int64.
+
+    Raises:
+        ClgradRuntimeError: `dtype` does not hold `n`. ShapeError: `n` is negative.
+    """
+    kind = int64 if dtype is None else as_dtype(dtype)
+    shape = shape_of((n,), "randperm")
+    as_number(n, kind)
+    keys = integers(shape, int64, resolve_device(device), generator, -(1 << 63), 0)
+    made: Tensor = keys.argsort(stable=True).to(kind)
+    return made
+
+
+_AT_ONCE = 1 << 26
+"""Random numbers up to which each sample compares all categories, which needs no memory."""
+
+
+@with_out
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *,
+    generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """Return indices of categories, drawn with the probabilities of each row; waits to check them.
+
+    Args:
+        input: weights, not below 0, shape (n,) or (rows, n); rows need not sum to 1.
+        num_samples: how many indices for each row.
+        replacement: whether an index may come again.
+
+    Returns:
+        int64, shape (num_samples,) or (rows, num_samples); in the order in which they were drawn.
+
+    Raises:
+        ClgradRuntimeError: another number of dimensions, too many samples, or weights that are no
+            distribution. DTypeError: no floats.
+
+    Source: the largest of p / E with E exponential is drawn with probability p, and so are the next
+        ones of what is left (Efraimidis and Spirakis 2006).
+    """
+    _check_multinomial(input, num_samples, replacement)
+    weights = input.detach()
+    rows, count = weights.shape[:-1], weights.shape[-1]
+    if not weights.numel():
+        return zeros(*rows, num_samples, dtype=int64, device=weights.device)
+    made: Tensor
+    if not replacement or num_samples == 1:
+        scores = weights / _exponentials(weights, weights.shape, generator)
+        if num_samples == 1:
+            return scores.argmax(dim=-1, keepdim=True)  # type: ignore[no-any-return]  # a Tensor
+        return scores.topk(num_samples, dim=-1)[1]  # type: ignore[no-any-return]  # as above
+    if fresh_numel(rows) * num_samples * count <= _AT_ONCE:
+        drawn = _exponentials(weights, (*rows, num_samples, count), generator)
+        made = (weights.unsqueeze(-2) / drawn).argmax(dim=-1)
+        return made
+    wide = wide_float(weights.device)
+    sums = weights.to(wide).cumsum(-1)
+    place = draw(_ops.rand, (*rows, num_samples), wide, weights.device, generator)
+    made = searchsorted(sums, place * sums.narrow(-1, count - 1, 1), right=True)
+    last = (arange(count, device=weights.device) * (weights > 0)).amax(dim=-1, keepdim=True)
+    return made.minimum(last)  # type: ignore[no-any-return]  # a Tensor
+
+
+def _exponentials(like_: Tensor, shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+    kind = like_.dtype.compute  # 16 bits would make ties
+    return draw(_ops.exponential, tuple(shape), kind, like_.device, generator, 1.0)
+
+
+def _check_multinomial(input: Tensor, num_samples: int, replacement: bool) -> None:
+    if not input.dtype.is_floating_point:
+        raise DTypeError(
+            "multinomial only supports floating-point dtypes for input, got: "
+            f"{input.dtype.name}. Hint: .float()."
+        )
+    fault = ""
+    if input.ndim not in (1, 2):
+        fault = f"prob_dist must be 1 or 2 dim, got {input.ndim}"
+    elif num_samples <= 0:
+        fault = f"cannot sample n_sample <= 0 samples, got {num_samples}"
+    elif not replacement and num_samples > input.shape[-1]:
+        fault = (
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement: "
+            f"{num_samples} of {input.shape[-1]}"
+        )
+    elif input.numel():
+        given = input.detach()
+        bad = ((given >= 0) & (given < math.inf)).logical_not().any()
+        none = (given.sum(dim=-1) <= 0).any()
+        code = (bad.to(int64) + none.to(int64) * 2).item()
+        if code & 1:
+            fault = "probability tensor contains either `inf`, `nan` or element < 0"
+        elif code:
+            fault = "invalid multinomial distribution (sum of probabilities <= 0)"
+    if fault:
+        raise ClgradRuntimeError(f"multinomial: {fault}.")
+
+
 __all__ = [
-    "bernoulli", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn",
+    "randn_like", "randperm",
 ]  # fmt: skip
-METHODS = ["bernoulli"]
+METHODS = ["bernoulli", "multinomial"]

@@ -27,7 +27,8 @@ def stored_array(x: Tensor) -> Any:
     layout = meta.layout
     strides = [s * flat.itemsize for s in layout.strides]
     array = as_strided(flat[layout.offset :], layout.shape, strides)
-    return array if meta.contiguous and flat.size == meta.numel else np.ascontiguousarray(array)
+    whole = meta.contiguous and flat.size == meta.numel
+    return array if whole else np.array(array, order="C")  # a 0-d one stays so
 
 
 def array_of(x: Tensor) -> Any:

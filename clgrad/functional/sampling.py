@@ -30,6 +30,7 @@ from clgrad.dtypes import number as as_number
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, DTypeError
 from clgrad.expr.host import random_integer
 from clgrad.functional._out import with_out
+from clgrad.functional.distinct import searchsorted
 from clgrad.generator import Generator, default_generator
 from clgrad.ops import creation as _ops
 from clgrad.ops.registry import Op

@@ -11,6 +11,7 @@ import pytest
 
 import clgrad
 from clgrad.creation import current
+from clgrad.functional.sampling import permutation
 from clgrad.graph import recorder
 from clgrad.runtime import discovery
 
@@ -174,3 +175,43 @@ def test_native_dropout_returns_its_mask() -> None:
     assert_counts(kept, [0.2, 0.8])
     assert np.allclose(y.numpy(force=True), np.where(kept, x.numpy(force=True) / 0.8, 0))
     assert np.allclose(x.grad.numpy(), np.where(kept, 1 / 0.8, 0))
+
+
+def test_permutations(device: Any) -> None:
+    many = clgrad.randperm(100_000).numpy()
+    assert np.array_equal(np.sort(many), np.arange(100_000))
+    shift = np.abs(many - np.arange(100_000)).mean() / 100_000
+    assert abs(shift - 1 / 3) < 0.01
+    assert abs(np.corrcoef(many[:-1], many[1:])[0, 1]) < 0.02
+    few = np.stack([clgrad.randperm(3).numpy() for _ in range(600)])
+    assert_counts(few @ [9, 3, 1] - 5, np.bincount([0, 2, 6, 10, 14, 16], minlength=17))
+    clgrad.manual_seed(8)
+    order = clgrad.randperm(50).tolist()
+    clgrad.manual_seed(8)
+    assert permutation(50) == order
+
+
+def test_choices() -> None:
+    weights = clgrad.tensor([1.0, 0.0, 3.0, 4.0, 2.0])
+    drawn = clgrad.multinomial(weights, COUNT, replacement=True)
+    assert_counts(drawn.numpy(), [1, 0, 3, 4, 2])
+    rows = weights.expand(COUNT // 2, 5)
+    assert_counts(clgrad.multinomial(rows, 1).numpy(), [1, 0, 3, 4, 2])
+    pairs = clgrad.multinomial(rows, 2).numpy()
+    p = np.array([1, 0, 3, 4, 2]) / 10
+    expected = np.array([[a * b / (1 - a) if i != j else 0 for j, b in enumerate(p)]
+                         for i, a in enumerate(p)])  # fmt: skip
+    assert_counts(pairs[:, 0] * 5 + pairs[:, 1], expected.reshape(-1))
+    all_of_them = clgrad.multinomial(weights, 5).numpy()
+    assert sorted(all_of_them) == [0, 1, 2, 3, 4]
+    assert all_of_them[-1] == 1
+
+
+def test_choices_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where comparing all categories would take too long, sums of weights are searched."""
+    monkeypatch.setattr("clgrad.functional.sampling._AT_ONCE", 0)
+    weights = clgrad.tensor([[0.0, 1.0, 0.0, 3.0, 4.0, 2.0, 0.0]] * 2)
+    drawn = clgrad.multinomial(weights, COUNT, replacement=True).numpy()
+    assert drawn.shape == (2, COUNT)
+    assert_counts(drawn, [0, 1, 0, 3, 4, 2, 0])
+    assert not np.array_equal(drawn[0], drawn[1])

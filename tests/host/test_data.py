@@ -165,6 +165,11 @@ def test_random_samplers() -> None:
     assert sorted(data.SubsetRandomSampler([3, 5, 9])) == [3, 5, 9]
     first = Counter(next(iter(data.RandomSampler(range(3)))) for _ in range(3000))
     assert max(abs(n - 1000) for n in first.values()) < 130
+    with interpreted():
+        weighted = Counter(data.WeightedRandomSampler([1.0, 0.0, 3.0], 4000))
+        assert sorted(data.WeightedRandomSampler([1.0, 2.0, 3.0], 3, False)) == [0, 1, 2]
+    assert weighted[1] == 0
+    assert abs(weighted[2] - 3000) < 150
     parts = data.random_split(range(10), [3, 7])
     assert sorted([*parts[0], *parts[1]]) == list(range(10))
 

@@ -18,6 +18,7 @@ import clgrad
 from clgrad.testing.interpreter import interpreted
 
 LINES = """
+m.arange(3)[2].tolist(), m.arange(6.).reshape(2, 3)[1, 1].numpy().shape
 m.ones(2).to(m.float64, memory_format=m.preserve_format)
 m.ones(2).float(memory_format=m.preserve_format)
 m.ones(2).is_contiguous(memory_format=m.contiguous_format)

@@ -15,6 +15,35 @@ import clgrad
 from clgrad.testing.interpreter import interpreted
 
 LINES = """
+m.randperm(0)
+m.randperm(1)
+m.randperm(5).sort()[0]
+m.randperm(-1)
+m.randperm(5,dtype=m.float32).sort()[0]
+m.randperm(300,dtype=m.uint8)
+m.randperm(7,dtype=m.int32,generator=m.Generator()).sum()
+m.randperm(4,out=m.empty(0,dtype=m.int64)).shape
+m.multinomial(m.tensor([1.,2.,0.]),2).sort()[0]
+m.multinomial(m.tensor([1.,2.,0.]),3)[2]
+m.multinomial(m.tensor([1.,2.,0.]),4)
+m.multinomial(m.tensor([1.,2.,0.]),4,replacement=True).shape
+m.multinomial(m.tensor([1,2]),1)
+m.multinomial(m.tensor(1.),1)
+m.multinomial(m.ones(2,2,2),1)
+m.multinomial(m.ones(2,3),3).sort()[0]
+m.multinomial(m.tensor([0.,0.]),1)
+m.multinomial(m.tensor([-1.,2.]),1)
+m.multinomial(m.tensor([float('nan'),2.]),1)
+m.multinomial(m.tensor([float('inf'),2.]),1)
+m.multinomial(m.tensor([1.,2.]),0)
+m.multinomial(m.tensor([]),1)
+m.multinomial(x,1).requires_grad
+m.multinomial(m.tensor([[0.,1.,0.],[0.,0.,2.]]),1)
+m.multinomial(m.tensor([[0.,1.,0.],[0.,0.,2.]]),3,True)
+m.ones(3).multinomial(2).dtype is m.int64
+m.multinomial(m.tensor([0.,1.,0.]).half(),2,True)
+m.multinomial(m.ones(0,3),2,True).shape
+m.multinomial(m.tensor([0.,1.]),1,out=m.empty(1,dtype=m.int64))
 m.dropout(x,0.,True) is x
 m.dropout(x,0.5,False) is x
 m.dropout(x,1.,True)

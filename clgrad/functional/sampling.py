@@ -375,7 +375,7 @@ def randperm(
     as_number(n, kind)
     keys = integers(shape, int64, resolve_device(device), generator, -(1 << 63), 0)
     made: Tensor = keys.argsort(stable=True).to(kind)
-    return made
+    return bounded(made, 0, n - 1)
 
 
 _AT_ONCE = 1 << 26

@@ -82,5 +82,26 @@ def bartlett_window(
     return made
 
 
-__all__ = ["bartlett_window", "blackman_window", "hamming_window", "hann_window"]
+@maker
+def kaiser_window(
+    window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype: Any = None,
+    device: Any = None,
+) -> Tensor:  # fmt: skip
+    """Return I₀(beta √(1 - (2 i / (n - 1) - 1)²)) / I₀(beta), shape (window_length,).
+
+    Source: Kaiser and Schafer 1980.
+    """
+    count, n, kind = _length("kaiser_window", window_length, periodic, dtype)
+    if n <= 1:
+        return creation.ones(count, dtype=kind, device=device)
+    place: Any = _places(count, kind, device) * (2 / (n - 1)) - 1
+    height = (1 - place * place).clamp(min=0).sqrt() * beta
+    most = creation.constant((), beta, kind.compute, height.device)
+    made: Tensor = (height.i0() / most.i0()).to(kind)
+    return made
+
+
+__all__ = [
+    "bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window",
+]  # fmt: skip
 METHODS: list[str] = []

@@ -117,6 +117,9 @@ m.ones(2).new_tensor([1,2])
 m.ones(2).new_tensor(np.array([1,2]))
 """
 NUMBERS = """
+m.kaiser_window(9)
+m.kaiser_window(8,False,5.0,dtype=m.float64)
+m.kaiser_window(1)
 m.range(0,1,.25)
 m.range(1,4)
 m.range(4,1,-1.5)

@@ -76,6 +76,35 @@ class TileSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class PointsSpec:
+    """The CPU kernel of register tiles for few channels (`conv_points.cl.j2`)."""
+
+    w: DType
+    out: DType
+    acc: DType
+    rows: int
+    columns: int
+    width: int
+    step: int
+    adjacent: bool
+    taps: tuple[int, ...] = ()
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        pieces = tuple(n for n in (16, 8, 4, 2) if n <= self.width and self.adjacent)
+        return finish_kernel(
+            "conv_points.cl.j2", "conv_points", traits,
+            memory=((self.acc, self.width),), stored=self.out, store_width=(*pieces, 1),
+            epilogue=self.epilogue, strides=7,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 34),
+            w=self.w, out=self.out, acc=self.acc.cl, rows=self.rows, columns=self.columns,
+            width=self.width, step=self.step, adjacent=self.adjacent, taps=self.taps,
+            fused=_fused(self.acc, traits),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class PanelSpec:
     """The kernel that packs weights or gradients by channels (`conv_pack.cl.j2`)."""
 
@@ -103,6 +132,7 @@ class PadSpec:
     x: DType
     acc: DType
     width: int
+    split: int = 1
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
@@ -111,7 +141,7 @@ class PadSpec:
             memory=tuple((self.x, w) for w in (16, 8, 4, 2) if w <= self.width), stored=self.acc,
             store_width=tuple(w for w in (16, 8, 4, 2, 1) if w <= self.width), epilogue=None,
             args=("buffer", _LONG, "buffer", *(_LONG,) * 17),
-            x=self.x, acc=self.acc.cl, width=self.width,
+            x=self.x, acc=self.acc.cl, width=self.width, split=self.split,
         )  # fmt: skip
 
 
@@ -154,4 +184,25 @@ class WeightMergeSpec:
             args=("buffer", "buffer", *(_LONG,) * 9),
             out=self.out, acc=self.acc.cl, rows=self.rows, lanes=self.lanes, width=self.width,
             channels=self.channels,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPointsSpec:
+    """The CPU kernel of weights of few channels (`conv_weight_points.cl.j2`)."""
+
+    acc: DType
+    rows: int
+    taps: tuple[int, int]
+    width: int
+    step: int
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        return finish_kernel(
+            "conv_weight_points.cl.j2", "conv_weight_points", traits,
+            memory=((self.acc, self.width),), stored=self.acc, store_width=1, epilogue=None,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 20),
+            acc=self.acc.cl, rows=self.rows, taps=self.taps, width=self.width, step=self.step,
+            fused=_fused(self.acc, traits),
         )  # fmt: skip

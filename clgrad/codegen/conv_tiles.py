@@ -1,20 +1,22 @@
 """Lowering of convolutions to register tiles on a CPU: results, and gradients for images.
 
 Lanes run along the channels of what is computed, whose weights are packed in the order in which
-they are read; the other operand is read by scalars, at any stride. A gradient for an image is one
-such convolution for each residue of its points modulo the stride.
+they are read; the other operand is read by scalars, at any stride. Where there are few channels,
+lanes run along the points instead (`conv_points`). A gradient for an image is one such convolution
+for each residue of its points modulo the stride.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import gcd, prod
 
+from clgrad.codegen.conv_build import Builder, Convolution, Dim, Lines, Operand, ceil_div, merge
+from clgrad.codegen.conv_points import SPLIT, by_points, few_channels
 from clgrad.codegen.conv_problem import ConvProblem, Three, baked, extra_args, ints
-from clgrad.codegen.conv_specs import PadSpec, PanelSpec, TileSpec
-from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
+from clgrad.codegen.conv_specs import TileSpec
+from clgrad.codegen.spec import Lowered, LoweredLaunch
 from clgrad.dtypes import DType
 from clgrad.traits import DeviceTraits
 
@@ -22,146 +24,6 @@ ROWS = (14, 12, 10, 8, 7, 6, 4, 2, 1)
 """Heights of register tiles."""
 _LATENCY = 8
 """Independent multiply-adds in flight that keep two units of four cycles busy."""
-ITEMS = 8
-"""Work-items for each compute unit, so that all are busy to the end."""
-_ITEM_FLOPS = 1 << 17
-"""Least work of a work-item that is worth starting one."""
-
-
-@dataclass(slots=True)
-class Operand:
-    """Images that scalars are read from.
-
-    Attributes:
-        strides: elements, for (image, channel, *).
-    """
-
-    buffer: Arg
-    offset: Arg
-    strides: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Dim:
-    """A dim of points or taps: its size, its strides in x, in y, in an epilogue's operands."""
-
-    size: int
-    x: int
-    y: int = 0
-    extras: tuple[int, ...] = ()
-
-    def follows(self, outer: Dim) -> bool:
-        """Whether it is one dim together with the dim around it."""
-        steps = ((outer.x, self.x), (outer.y, self.y), *zip(outer.extras, self.extras, strict=True))
-        return all(a == b * self.size for a, b in steps)
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Channels to be packed: `count` of one group, `stride` apart, each over four dims `k`.
-
-    Attributes:
-        group: stride of the groups; `batch`: images, packed one after the other.
-        start: element at which the first one begins.
-    """
-
-    source: Operand
-    dtype: DType
-    count: int
-    stride: int
-    k: tuple[Dim, ...]
-    group: int
-    batch: Dim = Dim(1, 0)
-    start: int = 0
-
-
-def ceil_div(a: int, b: int) -> int:
-    """Return the least integer that is not below a / b."""
-    return -(-a // b)
-
-
-class Builder:
-    """Collects launches and scratch buffers of one lowering."""
-
-    def __init__(self, problem: ConvProblem, traits: DeviceTraits) -> None:
-        self.problem = problem
-        self.traits = traits
-        self.acc = problem.acc
-        self.width = traits.vector_width(problem.acc.itemsize)
-        self.extras = problem.epilogue.extras if problem.epilogue else ()
-        self.launches: list[LoweredLaunch] = []
-        self.temporaries: list[int] = []
-
-    def steps(self, dim: int | None) -> tuple[int, ...]:
-        """Return the strides of the epilogue's operands along a dim; zeros for no dim."""
-        return tuple(0 if dim is None else x.strides[dim] for x in self.extras)
-
-    def scratch(self, elements: int) -> Arg:
-        """Return a new scratch buffer for so many sums."""
-        self.temporaries.append(elements * self.acc.itemsize)
-        return ("temp", len(self.temporaries) - 1)
-
-    def lowered(self) -> Lowered:
-        """Return what was collected."""
-        return Lowered(tuple(self.temporaries), tuple(self.launches))
-
-    def padded(
-        self, source: Operand, dtype: DType, channels: int, size: Three, lead: Three, full: Three
-    ) -> Operand:
-        """Return images of spatial shape `full` with `lead` zeros before `size` elements."""
-        p = self.problem
-        if full == size and not any(lead) and dtype is self.acc:
-            return source
-        strides = source.strides
-        spec = PadSpec(dtype, self.acc, self.width if strides[4] == 1 else 1)
-        planes = p.batch * channels
-        target = self.scratch(planes * prod(full))
-        wanted = ITEMS * self.traits.compute_units
-        bands = min(full[1], ceil_div(wanted, planes))
-        band = ceil_div(full[1], bands)
-        args = (
-            source.buffer, source.offset, target,
-            *ints(planes, band, channels, *size, *full, *lead, *strides),
-        )  # fmt: skip
-        grid = (ceil_div(full[1], band), min(planes, wanted), 1)
-        self.launches.append(LoweredLaunch(spec, args, grid, (1, 1, 1)))
-        inner = full[1] * full[2]
-        return Operand(
-            target, ("int", 0),
-            (channels * full[0] * inner, full[0] * inner, inner, full[2], 1),
-        )  # fmt: skip
-
-    def packed(self, lines: Lines, columns: int, groups: int) -> Arg:
-        """Return channels in panels of `columns` vectors."""
-        panels = ceil_div(lines.count, columns * self.width)
-        k = run_last(lines.k)
-        outer, inner = prod(d.size for d in k[:3]), k[3]
-        batch = lines.batch.size * groups
-        target = self.scratch(
-            max(batch * panels * columns * self.width * outer * inner.size, 1)
-        )  # fmt: skip
-        if outer * inner.size:
-            blocks = inner.x == 1 and inner.size >= self.width
-            spec = PanelSpec(lines.dtype, self.acc, self.width, columns, blocks)
-            slices = max(1, min(outer, ITEMS * self.traits.compute_units // (batch * panels)))
-            part = ceil_div(outer, slices)
-            args = (
-                lines.source.buffer, lines.source.offset, target,
-                *ints(lines.start, lines.count, groups, *(d.size for d in k), lines.stride),
-                *ints(*(d.x for d in k), lines.batch.x, lines.group, part),
-            )  # fmt: skip
-            size = (panels, ceil_div(outer, part), batch)
-            self.launches.append(LoweredLaunch(spec, args, size, (1, 1, 1)))
-        return target
-
-
-def run_last(k: Sequence[Dim]) -> list[Dim]:
-    """Return four dims in the order of these, with the longest run of neighbours as the last."""
-    dims = [d for d in k if d.size != 1] or [Dim(1, 0)]
-    while len(dims) > 1 and dims[-1].follows(dims[-2]):
-        last = dims.pop()
-        dims[-1] = Dim(dims[-1].size * last.size, last.x)
-    return [Dim(1, 0)] * (4 - len(dims)) + dims
 
 
 def tile_shape(points: int, lanes: int, width: int, traits: DeviceTraits) -> tuple[int, int]:
@@ -183,25 +45,12 @@ def tile_shape(points: int, lanes: int, width: int, traits: DeviceTraits) -> tup
     return min(shapes, key=cost)
 
 
-def _merge(dims: list[Dim]) -> list[Dim]:
-    """Merge neighbouring dims that are one dim in x and in y; those of size 1 go."""
-    merged: list[Dim] = []
-    for d in dims:
-        if d.size == 1:
-            continue
-        if merged and d.follows(merged[-1]):
-            merged[-1] = Dim(merged[-1].size * d.size, d.x, d.y, d.extras)
-        else:
-            merged.append(d)
-    return merged
-
-
 def _points(
     dims: list[Dim], lanes: int, width: int, traits: DeviceTraits
 ) -> tuple[list[Dim], Dim, tuple[int, int]]:
     """Return the outer dims of the points, the dim along which tiles lie, and the tile."""
     none = (0,) * len(dims[0].extras)
-    merged = _merge(dims) or [Dim(1, 0, 1, none)]
+    merged = merge(dims) or [Dim(1, 0, 1, none)]
     best = len(merged) - 1
     shape = tile_shape(merged[best].size, lanes, width, traits)
     if merged[best].size < 6:  # too short: tiles across rows or images
@@ -213,42 +62,27 @@ def _points(
     return [Dim(1, 0, 0, none)] * (3 - len(outer)) + outer, merged[best], shape
 
 
-def _convolve(
-    build: Builder, x: Operand, channels: int, points: list[Dim], taps: list[Dim], weights: Lines,
-    y_strides: tuple[int, int], start: tuple[int, ...],
-) -> None:  # fmt: skip
-    """Append the launches of one convolution of points `points` with taps `taps`.
-
-    Args:
-        channels: of one group of x.
-        y_strides: of the channels of the result and of its groups.
-        start: elements of x, of the result and of each operand of the epilogue at which the first
-            tap of the first point is.
-    """
-    p, traits, lanes = build.problem, build.traits, weights.count
-    outer, along, (rows, columns) = _points(points, lanes, build.width, traits)
-    packed = build.packed(weights, columns, p.groups)
+def _by_channels(build: Builder, c: Convolution) -> None:
+    """Append the launches of a convolution with lanes along channels."""
+    p, lanes = build.problem, c.weights.count
+    outer, along, (rows, columns) = _points(c.points, lanes, build.width, build.traits)
+    packed = build.packed(c.weights, columns, p.groups)
     step = along.x if 0 < along.x <= 2 else 0
     spec = TileSpec(
         p.out_dtype, build.acc, rows, columns, build.width, step, along.y == 1,
         baked(p.epilogue, along.extras),
     )  # fmt: skip
-    extras = [
-        (begin, lanes * x.strides[1], x.strides[1], *(d.extras[k] for d in outer), along.extras[k])
-        for k, (x, begin) in enumerate(zip(build.extras, start[2:], strict=True))
-    ]
     panels = ceil_div(lanes, columns * build.width)
     tiles = ceil_div(along.size, rows) * prod(d.size for d in outer)
-    flops = 2 * rows * columns * build.width * channels * prod(d.size for d in taps)
-    wanted = ceil_div(ITEMS * traits.compute_units, panels * p.groups)
-    strips = max(1, min(tiles, wanted, tiles * flops // _ITEM_FLOPS))
-    strip = ceil_div(tiles, strips)
+    flops = 2 * rows * columns * build.width * c.channels * prod(d.size for d in c.taps)
+    strip = c.strips(build, tiles, flops, panels)
     args = (
-        x.buffer, x.offset, packed, ("out",), *ints(start[1], start[0]),
-        *ints(strip, channels, lanes, along.size, *(d.size for d in outer)),
-        *ints(*(d.size for d in taps), along.x, *(d.x for d in outer)),
-        *ints(x.strides[1], *(d.x for d in taps), channels * x.strides[1]),
-        *ints(along.y, *(d.y for d in outer), *y_strides), *extra_args(p.epilogue, extras),
+        c.x.buffer, c.x.offset, packed, ("out",), *ints(c.start[1], c.start[0]),
+        *ints(strip, c.channels, lanes, along.size, *(d.size for d in outer)),
+        *ints(*(d.size for d in c.taps), along.x, *(d.x for d in outer)),
+        *ints(c.x.strides[1], *(d.x for d in c.taps), c.channels * c.x.strides[1]),
+        *ints(along.y, *(d.y for d in outer), *c.y_strides),
+        *extra_args(p.epilogue, c.extras(build, outer, along)),
     )  # fmt: skip
     size = (panels, ceil_div(tiles, strip), p.groups)
     build.launches.append(LoweredLaunch(spec, args, size, (1, 1, 1)))
@@ -263,26 +97,41 @@ def _needed(p: ConvProblem) -> Three:
     return a, b, c
 
 
-def padded_image(build: Builder, x: Operand, dtype: DType) -> Operand:
-    """Return the images x, padded where windows reach beyond them."""
+def padded_image(
+    build: Builder, x: Operand, dtype: DType, points: bool = False
+) -> tuple[Operand, int]:
+    """Return the images x, padded where windows reach beyond them, and what rows are sorted by."""
     p = build.problem
-    if any(p.padding) or dtype is not build.acc:
-        channels = p.groups * p.in_channels
-        return build.padded(x, dtype, channels, p.size, p.padding, _needed(p))
-    return x
+    channels = p.groups * p.in_channels
+    if points:
+        split = p.stride[2]
+        room = build.width if x.strides[4] != 1 or p.out_size[2] < build.width else 0
+        depth, height, row = _needed(p)
+        row = ceil_div(row, split) * split
+        if any(p.padding) or dtype is not build.acc or room or split > 1:
+            full = (depth, height, row)
+            room = room or build.width
+            return build.padded(x, dtype, channels, p.size, p.padding, full, room, split), split
+    elif any(p.padding) or dtype is not build.acc:
+        return build.padded(x, dtype, channels, p.size, p.padding, _needed(p)), 1
+    return x, 1
 
 
 def lower_result(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     """Lower the computation of y."""
     build = Builder(p, traits)
-    x = padded_image(build, Operand(("in", 0), ("in_offset", 0), p.a_strides), p.a_dtype)
+    points = few_channels(p.out_channels, p.out_size[2], build.width) and p.stride[2] <= SPLIT
+    source = Operand(("in", 0), ("in_offset", 0), p.a_strides)
+    x, split = padded_image(build, source, p.a_dtype, points)
     y = _contiguous(p.groups * p.out_channels, p.out_size)
-    points = [
+    steps = [s * n for s, n in zip(p.stride, x.strides[2:], strict=True)]
+    if split > 1:
+        steps[2] = 1
+    dims = [
         Dim(n, stride, out, build.steps(d))
         for d, n, stride, out in zip(
-            (0, 2, 3, 4), (p.batch, *p.out_size),
-            (x.strides[0], *(s * n for s, n in zip(p.stride, x.strides[2:], strict=True))),
-            (y[0], *y[2:]), strict=True,
+            (0, 2, 3, 4), (p.batch, *p.out_size), (x.strides[0], *steps), (y[0], *y[2:]),
+            strict=True,
         )
     ]  # fmt: skip
     taps = [
@@ -290,12 +139,15 @@ def lower_result(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     ]
     w = p.b_strides
     k = (Dim(p.in_channels, w[1]), *(Dim(n, s) for n, s in zip(p.kernel, w[2:], strict=True)))
-    source = Operand(("in", 1), ("in_offset", 1), w)
-    weights = Lines(source, p.b_dtype, p.out_channels, w[0], k, p.out_channels * w[0])
-    _convolve(
-        build, x, p.in_channels, points, taps, weights, (y[1], p.out_channels * y[1]),
-        (0, 0, *build.steps(None)),
+    weights = Lines(
+        Operand(("in", 1), ("in_offset", 1), w), p.b_dtype, p.out_channels, w[0], k,
+        p.out_channels * w[0],
     )  # fmt: skip
+    c = Convolution(
+        x, p.in_channels, dims, taps, weights, (y[1], p.out_channels * y[1]),
+        (0, 0, *build.steps(None)), split,
+    )  # fmt: skip
+    (by_points if points else _by_channels)(build, c)
     return build.lowered()
 
 
@@ -351,15 +203,18 @@ def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
         lead.append(before)
         full.append(max([n, *(f.points + f.base for f in used)]) + before)
     y = Operand(("in", 0), ("in_offset", 0), p.a_strides)
+    shortest = min((f.points for f in phases[2] if f.taps), default=0)
+    points = few_channels(p.in_channels, shortest, build.width)
+    room = build.width if points and (y.strides[4] != 1 or shortest < build.width) else 0
     y = build.padded(
         y, p.a_dtype, p.groups * p.out_channels, p.out_size, (lead[0], lead[1], lead[2]),
-        (full[0], full[1], full[2]),
+        (full[0], full[1], full[2]), room,
     )  # fmt: skip
     image = _contiguous(p.groups * p.in_channels, p.size)
     w = p.b_strides
     for parts in product(*phases):
-        points = [Dim(p.batch, y.strides[0], image[0], build.steps(0))]
-        points += [
+        dims = [Dim(p.batch, y.strides[0], image[0], build.steps(0))]
+        dims += [
             Dim(f.points, y.strides[d], s * image[d], tuple(s * e for e in build.steps(d)))
             for d, f, s in zip((2, 3, 4), parts, p.stride, strict=True)
         ]
@@ -380,8 +235,9 @@ def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
             sum(f.residue * s for f, s in zip(parts, strides[2:], strict=True))
             for strides in (image, *(e.strides for e in build.extras))
         )
-        _convolve(
-            build, y, p.out_channels, points, taps, weights,
-            (image[1], p.in_channels * image[1]), (start, offset, *begins),
+        c = Convolution(
+            y, p.out_channels, dims, taps, weights, (image[1], p.in_channels * image[1]),
+            (start, offset, *begins),
         )  # fmt: skip
+        (by_points if points else _by_channels)(build, c)
     return build.lowered()

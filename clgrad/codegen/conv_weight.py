@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from math import prod
 
+from clgrad.codegen.conv_build import ITEMS, Builder, Dim, Lines, Operand, ceil_div
+from clgrad.codegen.conv_points import SPLIT, few_channels
 from clgrad.codegen.conv_problem import ConvProblem, ints
-from clgrad.codegen.conv_specs import WeightMergeSpec, WeightSpec
-from clgrad.codegen.conv_tiles import (
-    ITEMS,
-    Builder,
-    Dim,
-    Lines,
-    Operand,
-    ceil_div,
-    padded_image,
-    tile_shape,
-)
+from clgrad.codegen.conv_specs import WeightMergeSpec, WeightPointsSpec, WeightSpec
+from clgrad.codegen.conv_tiles import padded_image, tile_shape
+from clgrad.codegen.matmul_specs import MergeSpec
 from clgrad.codegen.spec import Lowered, LoweredLaunch
 from clgrad.traits import DeviceTraits
 
 _NEAR_BYTES = 1 << 18
 """What x and g of a chunk of images may take: a part of a common second-level cache."""
+_TAPS = 25
+"""Taps in the last two dims of a kernel whose sums are kept in registers."""
+_REGISTERS = 28
+"""Sums of a tile of few channels."""
 _PART_BYTES = 1 << 25
 """What all partial results may take."""
 
@@ -33,7 +31,10 @@ _PART_BYTES = 1 << 25
 def lower_weight(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     """Lower the computation of w."""
     build = Builder(p, traits)
-    x = padded_image(build, Operand(("in", 1), ("in_offset", 1), p.b_strides), p.b_dtype)
+    few = few_channels(p.out_channels, p.out_size[2], build.width)
+    if few and p.kernel[1] * p.kernel[2] <= _TAPS and p.stride[2] <= SPLIT:
+        return _by_points(build)
+    x, _ = padded_image(build, Operand(("in", 1), ("in_offset", 1), p.b_strides), p.b_dtype)
     taps = [Dim(n, d * s) for n, d, s in zip(p.kernel, p.dilation, x.strides[2:], strict=True)]
     along_channels = p.in_channels >= p.kernel[2]
     channel = Dim(p.in_channels, x.strides[1])
@@ -80,6 +81,45 @@ def lower_weight(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     )  # fmt: skip
     grid = (p.in_channels, panels * p.groups, 1)
     build.launches.append(LoweredLaunch(merge, merge_args, grid, (1, 1, 1)))
+    return build.lowered()
+
+
+def _by_points(build: Builder) -> Lowered:
+    """Lower to vectors of points: few channels would leave most lanes unused."""
+    p, traits = build.problem, build.traits
+    source = Operand(("in", 1), ("in_offset", 1), p.b_strides)
+    x, step = padded_image(build, source, p.b_dtype, points=True)
+    g = Operand(("in", 0), ("in_offset", 0), p.a_strides)
+    plain = g.strides[4] == 1 and p.out_size[2] >= build.width
+    g = build.padded(
+        g, p.a_dtype, p.groups * p.out_channels, p.out_size, (0, 0, 0), p.out_size,
+        0 if plain else build.width,
+    )  # fmt: skip
+    t0, t1, t2 = p.kernel
+    rows = max(1, min(p.out_channels, _REGISTERS // (t1 * t2)))
+    blocks = ceil_div(p.out_channels, rows) * t0
+    pairs = p.groups * p.in_channels
+    parts = max(1, min(p.batch, ceil_div(ITEMS * traits.compute_units, blocks * pairs)))
+    share = ceil_div(p.batch, parts)
+    parts = max(1, ceil_div(p.batch, share))
+    count = prod(p.shape)
+    partial = build.scratch(parts * count)
+    steps = [s * n for s, n in zip(p.stride, x.strides[2:], strict=True)]
+    taps = [d * n for d, n in zip(p.dilation, x.strides[2:], strict=True)]
+    args = (
+        x.buffer, x.offset, g.buffer, g.offset, partial,
+        *ints(p.batch, share, p.in_channels, p.out_channels, t0, *p.out_size),
+        *ints(x.strides[3] // step, *x.strides[:2], *steps[:2], *taps, *g.strides[:4]),
+    )  # fmt: skip
+    spec = WeightPointsSpec(build.acc, rows, (t1, t2), build.width, step)
+    build.launches.append(LoweredLaunch(spec, args, (blocks, pairs, parts), (1, 1, 1)))
+    width = build.width
+    while width > count:
+        width //= 2
+    merge = MergeSpec(p.out_dtype, build.acc, width, 0)
+    merge_args = (partial, ("out",), *ints(1, count, parts, count))
+    grid = (ceil_div(count, width), 1, 1)
+    build.launches.append(LoweredLaunch(merge, merge_args, grid, None))
     return build.lowered()
 
 

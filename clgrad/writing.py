@@ -85,6 +85,8 @@ def _make_target(key: Any, target: Tensor) -> tuple[Plan, Signature | None]:
     source = plan.signature
     assert source is not None
     meta = target._meta
+    if plan.node is None and op.derivatives and meta.dtype.kind == "f":
+        plan = Plan(op, kinds, static, source, (meta,))  # a comparison, written over floats
     if source.space != meta.shape:
         raise ShapeError(
             f"{op.label}_: output with shape {list(meta.shape)} doesn't match the broadcast shape "

@@ -4,40 +4,17 @@ from __future__ import annotations
 
 from clgrad.ops.registry import pointwise
 
-lt = pointwise(
-    "lt", "a, b", "a < b", numbers=("b",), result="bool", aliases=("less",), doc="Whether a < b."
-)
-le = pointwise(
-    "le",
-    "a, b",
-    "a <= b",
-    numbers=("b",),
-    result="bool",
-    aliases=("less_equal",),
-    doc="Whether a <= b.",
-)
-gt = pointwise(
-    "gt", "a, b", "a > b", numbers=("b",), result="bool", aliases=("greater",), doc="Whether a > b."
-)
-ge = pointwise(
-    "ge",
-    "a, b",
-    "a >= b",
-    numbers=("b",),
-    result="bool",
-    aliases=("greater_equal",),
-    doc="Whether a >= b.",
-)
-eq = pointwise("eq", "a, b", "a == b", numbers=("b",), result="bool", doc="Whether a equals b.")
-ne = pointwise(
-    "ne",
-    "a, b",
-    "a != b",
-    numbers=("b",),
-    result="bool",
-    aliases=("not_equal",),
-    doc="Whether a differs from b.",
-)
+# written in place over floats, they have gradients of zero
+for _name, _sign, _alias, _doc in (
+    ("lt", "<", "less", "Whether a < b."), ("le", "<=", "less_equal", "Whether a <= b."),
+    ("gt", ">", "greater", "Whether a > b."), ("ge", ">=", "greater_equal", "Whether a >= b."),
+    ("eq", "==", None, "Whether a equals b."), ("ne", "!=", "not_equal", "Whether a is not b."),
+):  # fmt: skip
+    pointwise(
+        _name, "a, b", f"a {_sign} b", da="0", db="0", numbers=("b",), result="bool",
+        aliases=() if _alias is None else (_alias,),
+        node_names={"tt": f"{_name.capitalize()}Backward1"}, doc=_doc,
+    )  # fmt: skip
 
 isnan = pointwise("isnan", "x", "isnan(x)", result="bool", inplace=False, doc="Whether x is NaN.")
 isinf = pointwise(
@@ -58,19 +35,28 @@ isneginf = pointwise(
 
 # each operand is a truth value by itself: no promotion
 logical_and = pointwise(
-    "logical_and", "a, b", "bool(a) and bool(b)", numbers=(), promote="none", result="bool",
+    "logical_and", "a, b", "bool(a) and bool(b)", da="0", db="0", numbers=(),
+    promote="none", result="bool",
     doc="Whether both are true.",
 )  # fmt: skip
 logical_or = pointwise(
-    "logical_or", "a, b", "bool(a) or bool(b)", numbers=(), promote="none", result="bool",
+    "logical_or", "a, b", "bool(a) or bool(b)", da="0", db="0", numbers=(),
+    promote="none", result="bool",
     doc="Whether one or both are true.",
 )  # fmt: skip
 logical_xor = pointwise(
-    "logical_xor", "a, b", "bool(a) != bool(b)", numbers=(), promote="none", result="bool",
+    "logical_xor", "a, b", "bool(a) != bool(b)", da="0", db="0", numbers=(),
+    promote="none", result="bool",
     doc="Whether exactly one is true.",
 )  # fmt: skip
 logical_not = pointwise(
-    "logical_not", "x", "not bool(x)", promote="none", result="bool", doc="Whether it is false."
+    "logical_not",
+    "x",
+    "not bool(x)",
+    dx="0",
+    promote="none",
+    result="bool",
+    doc="Whether it is false.",
 )
 
 bitwise_and = pointwise("bitwise_and", "a, b", "a & b", takes="bui", doc="The bits that both have.")

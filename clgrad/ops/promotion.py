@@ -13,7 +13,7 @@ from clgrad.dtypes import (
     of_number,
     result_type,
 )
-from clgrad.errors import UnsupportedDTypeError
+from clgrad.errors import DTypeError, UnsupportedDTypeError
 from clgrad.ops.meta import Meta
 from clgrad.ops.registry import Op
 
@@ -43,7 +43,7 @@ def computing_dtype(op: Op, operands: Sequence[tuple[str, Meta | type]]) -> DTyp
     if op.promote == "float" and not dtype.is_floating_point:
         dtype = get_default_dtype()
     if op.refusal and any(d is bool_ for d, _ in ranks):
-        raise UnsupportedDTypeError(f"{op.label}: {op.refusal} Expected {_taken(op)} operands.")
+        raise DTypeError(f"{op.label}: {op.refusal} Expected {_taken(op)} operands.")
     if dtype.kind not in op.takes:
         hint = "float()" if "f" in op.takes else "long()"
         raise UnsupportedDTypeError(

@@ -10,6 +10,7 @@ import operator
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from clgrad.functional.picking import at_mask
 from clgrad.functional.placing import as_number, check_value, put_masked_
 from clgrad.tensor import Tensor
 
+_SHORT = 64
+"""Lists up to this length stay on the device."""
 _OLD_LIST = 32
 """Lists up to this length may stand for a tuple of indices, as in PyTorch."""
 
@@ -81,6 +84,8 @@ def _tensor(x: Tensor, item: Any) -> Tensor:
         return item
     if isinstance(item, np.ndarray | list | tuple | range):
         data: Any = list(item) if isinstance(item, range) else item
+        if type(data) is list and 0 < len(data) <= _SHORT and {*map(type, data)} == {int}:
+            return _uploaded(x.device, tuple(data))
         empty = not isinstance(data, np.ndarray) and not len(data)
         return creation.tensor(data, dtype=int64 if empty else None, device=x.device)
     error = ClgradTypeError if isinstance(item, str | bytes) else ClgradIndexError
@@ -134,6 +139,19 @@ def _read(x: Tensor, index: Any) -> tuple[list[Any], int]:
             "tensor to a number."
         )
     return items, used
+
+
+@lru_cache(maxsize=256)
+def _uploaded(device: Any, numbers: tuple[int, ...]) -> Tensor:
+    """Return a list of indices as a tensor: loops index by the same few again and again."""
+    return creation.tensor(list(numbers), device=device)
+
+
+def _only_tensor(x: Tensor, index: Any) -> bool:
+    """Whether an index is one integer tensor for the first dim: there is nothing to parse."""
+    return bool(
+        type(index) is Tensor and index._meta.dtype is int64 and index._meta.ndim and x._meta.ndim
+    )
 
 
 def _parse(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
@@ -203,7 +221,7 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     Raises:
         ClgradIndexError: too many indices, one out of range, or something that is no index.
     """
-    view, chosen = _parse(x, index)
+    view, chosen = (x, [index]) if _only_tensor(x, index) else _parse(x, index)
     if not chosen:
         return shaping.alias(x) if view is x else view
     mask = _only_mask(chosen)
@@ -230,7 +248,7 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
             "index: can't assign something that is no tensor and no number to a tensor. "
             "Hint: clgrad.tensor(...) makes a tensor of a list or an array."
         )
-    view, chosen = _parse(x, index)
+    view, chosen = (x, [index]) if _only_tensor(x, index) else _parse(x, index)
     if not chosen:
         _write(view, value)
         return

@@ -8,6 +8,7 @@ next synchronisation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from clgrad import dispatch, writing
@@ -16,6 +17,7 @@ from clgrad.dtypes import bool_, int32, int64
 from clgrad.errors import ClgradIndexError, DTypeError
 from clgrad.layout import Layout
 from clgrad.ops.indexing import Picking, fill_op, pick_op, place_op, place_signature
+from clgrad.ops.indexing import picking as new_picking
 from clgrad.ops.meta import meta_of
 from clgrad.ops.registry import OPS, Op, camel
 from clgrad.tensor import Tensor
@@ -158,22 +160,24 @@ def write_at(
     storage.replace(dispatch.backend.write(sig, storage.value, values, ()))
 
 
+@lru_cache(maxsize=4096)
 def along(
     op: str, shape: tuple[int, ...], dim: int, count: int, wrap: bool, checked: bool
 ) -> Picking:
     """Return the picking of `count` entries along `dim` by one index of one dimension."""
     space = (*shape[:dim], count, *shape[dim + 1 :])
     walk = tuple([-1 if d == dim else d for d in range(len(shape))])
-    return Picking(space, walk, (dim,), ((dim,),), wrap, checked, op)
+    return new_picking(space, walk, (dim,), ((dim,),), wrap, checked, op)
 
 
+@lru_cache(maxsize=4096)
 def each(op: str, shape: tuple[int, ...], dim: int, checked: bool) -> Picking:
     """Return the picking by one index per element, along `dim`; `shape` is that of the index."""
     walk = tuple([-1 if d == dim else d for d in range(len(shape))])
-    return Picking(shape, walk, (dim,), (tuple(range(len(shape))),), False, checked, op)
+    return new_picking(shape, walk, (dim,), (tuple(range(len(shape))),), False, checked, op)
 
 
 def flat(op: str, index: Layout, checked: bool) -> Picking:
     """Return the picking from a tensor of one dimension by an index of any shape."""
     dims = tuple(range(index.ndim))
-    return Picking(index.shape, (-1,) * index.ndim, (0,), (dims,), True, checked, op)
+    return new_picking(index.shape, (-1,) * index.ndim, (0,), (dims,), True, checked, op)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 
 from clgrad.dtypes import bool_, uint8
 from clgrad.errors import ClgradIndexError, ShapeError
@@ -17,6 +18,7 @@ from clgrad.functional.shaping import reshape
 from clgrad.functional.splitting import unbind
 from clgrad.layout import broadcast_shapes
 from clgrad.ops.indexing import Picking
+from clgrad.ops.indexing import picking as new_picking
 from clgrad.tensor import Tensor
 
 Items = Sequence[Tensor | None]
@@ -87,11 +89,25 @@ def picking_of(op: str, shape: tuple[int, ...], items: Items) -> tuple[tuple[Ten
         IndexValueError: the host knows that an index is out of range.
     """
     placed = without_masks(op, shape, items)
-    if all(item is None for item in placed):
-        raise IndexValueError(f"{op}: at least one index must be provided.")
-    dims = [d for d, item in enumerate(placed) if item is not None]
     indices = tuple([item for item in placed if item is not None])
-    shapes = [i._meta.shape for i in indices]
+    if not indices:
+        raise IndexValueError(f"{op}: at least one index must be provided.")
+    checked = False
+    empty = any(0 in i._meta.shape for i in indices)
+    for d, index in enumerate(placed):
+        if index is not None and not empty:
+            checked = must_check(op, index, shape[d], d, wrap=True) or checked
+    shapes = tuple([None if i is None else i._meta.shape for i in placed])
+    return indices, _arranged(op, shape, shapes, checked)
+
+
+@lru_cache(maxsize=4096)
+def _arranged(
+    op: str, shape: tuple[int, ...], placed: tuple[tuple[int, ...] | None, ...], checked: bool
+) -> Picking:
+    """Return the picking by index tensors of these shapes, None where there is none."""
+    dims = [d for d, index in enumerate(placed) if index is not None]
+    shapes = [index for index in placed if index is not None]
     try:
         block = broadcast_shapes(*shapes, op=op)
     except ShapeError:
@@ -103,11 +119,7 @@ def picking_of(op: str, shape: tuple[int, ...], items: Items) -> tuple[tuple[Ten
     before = list(range(dims[0])) if together else []
     rest = [d for d in range(len(shape)) if d not in dims and d not in before]
     start = len(before) + len(block)
-    checked = False
-    for index, d in zip(indices, dims, strict=True):
-        if 0 not in block:
-            checked = must_check(op, index, shape[d], d, wrap=True) or checked
-    picking = Picking(
+    return new_picking(
         (*[shape[d] for d in before], *block, *[shape[d] for d in rest]),
         (*before, *(-1,) * len(block), *rest),
         tuple(dims),
@@ -116,4 +128,3 @@ def picking_of(op: str, shape: tuple[int, ...], items: Items) -> tuple[tuple[Ten
         checked,
         op,
     )
-    return indices, picking

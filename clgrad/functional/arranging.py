@@ -25,7 +25,7 @@ from clgrad.functional.shaping import (
     unsqueeze,
 )
 from clgrad.layout import wrap_dim
-from clgrad.ops.indexing import Picking
+from clgrad.ops.indexing import picking as new_picking
 from clgrad.ops.meta import meta_of
 from clgrad.ops.registry import OPS, REQUIRED, composite
 from clgrad.ops.signature import signature
@@ -271,7 +271,7 @@ def _sources(repeats: Tensor, output_size: int | None) -> Tensor:
     total = int(ends[-1].item())
     _check_repeats(int(repeats.min().item()), total, output_size)
     marks: Tensor = apply(OPS["full"], (0,), ((total + 1,), repeats.dtype), repeats.device)
-    picking = Picking(ends._meta.shape, (-1,), (0,), ((0,),), False, False)
+    picking = new_picking(ends._meta.shape, (-1,), (0,), ((0,),), False, False)
     write_at(marks, 1, (ends,), picking, "add")
     found: Tensor = cumsum(narrow(marks, 0, 0, total), 0).to(repeats.dtype)
     found._storage.value.bounds = (0, repeats._meta.numel - 1)

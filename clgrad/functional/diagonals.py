@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad import writing
-from clgrad.creation import arange
 from clgrad.dispatch import apply
+from clgrad.dtypes import int64
 from clgrad.errors import ClgradIndexError, ShapeError
 from clgrad.functional._out import with_out
-from clgrad.functional.shaping import clone, diagonal, reshape, unsqueeze
+from clgrad.functional.shaping import clone, diagonal, reshape
 from clgrad.layout import Layout, wrap_dim
 from clgrad.ops.registry import OPS, REQUIRED, Op, camel, composite
 from clgrad.ops.view import put_part, put_part_back
@@ -33,9 +33,10 @@ def _zero(x: Tensor) -> Any:
 def _triangle(x: Tensor, diagonal: int, lower: bool) -> Tensor:
     """Compare the column of each element with its row: the mask is never in memory."""
     rows, columns = x._meta.shape[-2:]
-    row = unsqueeze(arange(diagonal, diagonal + rows, device=x.device), -1)
-    column = arange(columns, device=x.device)
-    keep = column <= row if lower else column >= row
+    device = x._meta.device
+    row = apply(OPS["arange"], (diagonal, 1), ((rows, 1), int64), device)
+    column = apply(OPS["arange"], (0, 1), ((columns,), int64), device)
+    keep = apply(OPS["le" if lower else "ge"], (column, row))
     made: Tensor = apply(OPS["where"], (keep, x, _zero(x)))
     return made
 

@@ -17,6 +17,7 @@ from clgrad.functional.scans import cumsum
 from clgrad.functional.shaping import narrow, reshape, unsqueeze
 from clgrad.layout import Layout
 from clgrad.ops.indexing import Picking, pick_op
+from clgrad.ops.indexing import picking as new_picking
 from clgrad.ops.registry import OPS, Op
 from clgrad.tape.grad_mode import mode
 from clgrad.tensor import Tensor
@@ -38,7 +39,7 @@ def _rows(index: Tensor, weight: Tensor, checked: bool) -> Picking:
     ndim = index._meta.ndim
     space = (*index._meta.shape, weight._meta.shape[1])
     walk = (*(-1,) * ndim, 1)
-    return Picking(space, walk, (0,), (tuple(range(ndim)),), False, checked, "embedding")
+    return new_picking(space, walk, (0,), (tuple(range(ndim)),), False, checked, "embedding")
 
 
 @lru_cache(maxsize=64)
@@ -67,7 +68,7 @@ def _op(padding: int, by_frequency: bool) -> Op:
 def _flat_rows(picking: Picking) -> Picking:
     """Return a picking of rows as one of the elements of a vector with one for each row."""
     n = len(picking.space) - 1
-    return Picking(
+    return new_picking(
         picking.space[:n], (-1,) * n, (0,), picking.axes, False, picking.checked, "embedding"
     )
 
@@ -176,7 +177,7 @@ def _bag_numbers(index: Tensor, offsets: Tensor, bags: int) -> Tensor:
     starts = narrow(offsets, 0, 1, bags - 1)
     checked = must_check("embedding_bag", starts, count + 1, 0, wrap=False)
     marks: Tensor = apply(OPS["full"], (0,), ((count + 1,), int64), index.device)
-    write_at(marks, 1, (starts,), Picking(
+    write_at(marks, 1, (starts,), new_picking(
         starts._meta.shape, (-1,), (0,), ((0,),), False, checked, "embedding_bag"), "add",
     )  # fmt: skip
     return cumsum(narrow(marks, 0, 0, count), 0)

@@ -21,9 +21,9 @@ from clgrad.functional.picking import take
 from clgrad.functional.shaping import expand, reshape, unsqueeze
 from clgrad.layout import Layout, wrap_dim
 from clgrad.layout import broadcast_shapes as _common_shape
-from clgrad.ops.meta import fresh_meta
+from clgrad.ops.meta import Meta, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, REQUIRED, Op
-from clgrad.ops.signature import common_device, signature
+from clgrad.ops.signature import Signature, common_device, signature, write_signature
 from clgrad.tensor import Size, Tensor
 
 __all__ = [
@@ -36,19 +36,50 @@ METHODS: tuple[str, ...] = ()
 
 def _cat(*arguments: Any) -> Tensor:
     *parts, dim = arguments
-    first = parts[0]._meta
-    common_device(_cat_op(len(parts), "cat"), [p._meta for p in parts], None)
-    dtype = result_type([(p._meta.dtype, "dim" if p._meta.ndim else "zero") for p in parts])
-    shape = list(first.shape)
-    shape[dim] = sum(p._meta.shape[dim] for p in parts)
-    meta = fresh_meta(dtype, tuple(shape), first.device)
-    out = fresh(dispatch.backend.empty(first.device, meta.numel, dtype), meta)
-    start = 0
+    return _joined(parts, *_cat_plan(tuple([p._meta for p in parts]), dim))
+
+
+def _joined(parts: Sequence[Tensor], meta: Meta, writes: Sequence[Signature | None]) -> Tensor:
+    """Write each part into its place of a new tensor."""
+    value = dispatch.backend.empty(meta.device, meta.numel, meta.dtype)
+    for part, sig in zip(parts, writes, strict=True):
+        if sig is None:
+            continue
+        if sig.kind == "map":  # it is all there is
+            value = dispatch.backend.record(sig, (part._storage.value,), ())
+        else:
+            value = dispatch.backend.write(sig, value, (part._storage.value,), ())
+    if meta.dtype.is_integral:
+        bounds = [part._storage.value.bounds for part in parts]
+        if None not in bounds:
+            value.bounds = (min(b[0] for b in bounds if b), max(b[1] for b in bounds if b))
+    return fresh(value, meta)
+
+
+@lru_cache(maxsize=1024)
+def _cat_plan(parts: tuple[Meta, ...], dim: int) -> tuple[Meta, tuple[Signature | None, ...]]:
+    """Return the meta of tensors one after the other, and how each is written."""
+    device = common_device(_cat_op(len(parts), "cat"), parts, None)
+    dtype = result_type([(p.dtype, "dim" if p.ndim else "zero") for p in parts])
+    shape = list(parts[0].shape)
+    shape[dim] = sum(p.shape[dim] for p in parts)
+    meta = fresh_meta(dtype, tuple(shape), device)
+    start, places = 0, []
     for part in parts:
-        length = part._meta.shape[dim]
-        put(out, part, meta.layout.narrow(dim, start, length))
-        start += length
-    return out
+        places.append(meta.layout.narrow(dim, start, part.shape[dim]))
+        start += part.shape[dim]
+    return meta, _writes(meta, parts, places)
+
+
+def _writes(
+    meta: Meta, parts: Sequence[Meta], places: Sequence[Layout]
+) -> tuple[Signature | None, ...]:
+    """Return how each part is written at its place; None for one without elements."""
+    base = fresh_meta(meta.dtype, (meta.numel,), meta.device)
+    return tuple([
+        write_signature(base, place, signature(OPS["copy"], (part,), ())) if part.numel else None
+        for part, place in zip(parts, places, strict=True)
+    ])  # fmt: skip
 
 
 def put(out: Tensor, part: Tensor, layout: Layout) -> None:
@@ -120,7 +151,13 @@ concat = concatenate = cat
 
 def _stack(*arguments: Any) -> Tensor:
     *parts, dim = arguments
-    return _cat(*[p.unsqueeze(dim) for p in parts], dim)
+    return _joined(parts, *_stack_plan(tuple([p._meta for p in parts]), dim))
+
+
+@lru_cache(maxsize=1024)
+def _stack_plan(parts: tuple[Meta, ...], dim: int) -> tuple[Meta, tuple[Signature | None, ...]]:
+    wide = [meta_of(p.dtype, p.layout.unsqueeze(dim), p.device) for p in parts]
+    return _cat_plan(tuple(wide), dim)
 
 
 def _stack_back(ctx: Any, g: Any) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from clgrad.functional.shaping import expand, reshape, slice_, unsafe_view
 from clgrad.functional.splitting import unbind
 from clgrad.layout import broadcast_shapes, wrap_dim
 from clgrad.ops.indexing import Picking
+from clgrad.ops.indexing import picking as new_picking
 from clgrad.tensor import Tensor
 
 __all__ = ["gather", "index_select", "masked_select", "take", "take_along_dim"]
@@ -137,7 +138,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     checked = must_check("take_along_dim", indices, have[d], d, wrap=True)
     walk = tuple([-1 if k == d else k for k in range(len(have))])
     axes = (tuple(range(len(have))),)
-    picking = Picking(column._meta.shape, walk, (d,), axes, True, checked, "take_along_dim")
+    picking = new_picking(column._meta.shape, walk, (d,), axes, True, checked, "take_along_dim")
     return pick("gather", x, (column,), picking)
 
 
@@ -163,7 +164,7 @@ def at_mask(name: str, x: Tensor, mask: Tensor, node_name: str = "") -> Tensor:
 
 def points(ndim: int, count: int) -> Picking:
     """Return the picking of single elements by one index of one dim per dim of the tensor."""
-    return Picking((count,), (-1,), tuple(range(ndim)), ((0,),) * ndim, False, False)
+    return new_picking((count,), (-1,), tuple(range(ndim)), ((0,),) * ndim, False, False)
 
 
 @with_out

@@ -32,6 +32,7 @@ from clgrad.functional.shaping import expand, narrow, reshape, slice_, unsafe_vi
 from clgrad.functional.splitting import unbind
 from clgrad.layout import broadcast_shapes, wrap_dim
 from clgrad.ops.indexing import Picking
+from clgrad.ops.indexing import picking as new_picking
 from clgrad.ops.registry import Op, pointwise
 from clgrad.tensor import Tensor
 
@@ -136,7 +137,7 @@ def _each(
     _at.check_dtype(op, index)
     d = fits(op, x, index, dim)
     if not index._meta.numel:  # of any number of dims
-        empty = Picking((0,), (-1,), (0,), ((0,),), False, False)
+        empty = new_picking((0,), (-1,), (0,), ((0,),), False, False)
         return write(x, 0, reshape(index, -1), empty)
     shape = index._meta.shape
     if isinstance(source, Tensor):

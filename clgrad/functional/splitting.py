@@ -7,14 +7,15 @@ to write in place; the parts of `tensor_split` and its like are ordinary slices.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from clgrad.dispatch import apply_views
 from clgrad.errors import ClgradIndexError, ClgradTypeError, ShapeError
 from clgrad.functional._given import integer, integers
 from clgrad.functional.shaping import slice_
-from clgrad.layout import Layout, wrap_dim
-from clgrad.ops.meta import meta_of
+from clgrad.layout import wrap_dim
+from clgrad.ops.meta import Meta, meta_of
 from clgrad.tensor import Tensor
 
 __all__ = [
@@ -25,9 +26,23 @@ METHODS = tuple(__all__)
 Parts = tuple[Tensor, ...]
 
 
-def _parts(name: str, x: Tensor, layouts: Sequence[Layout]) -> Parts:
-    meta = x._meta
-    return apply_views(name, x, [meta_of(meta.dtype, one, meta.device) for one in layouts])
+@lru_cache(maxsize=2048)
+def _pieces(meta: Meta, dim: int, lengths: tuple[int, ...]) -> tuple[Meta, ...]:
+    """Return the metas of parts of these lengths along `dim`."""
+    start, made = 0, []
+    for n in lengths:
+        made.append(meta_of(meta.dtype, meta.layout.narrow(dim, start, n), meta.device))
+        start += n
+    return tuple(made)
+
+
+@lru_cache(maxsize=2048)
+def _entries(meta: Meta, dim: int) -> tuple[Meta, ...]:
+    """Return the metas of the entries along `dim`."""
+    layout = meta.layout
+    return tuple([
+        meta_of(meta.dtype, layout.select(dim, k), meta.device) for k in range(layout.shape[dim])
+    ])  # fmt: skip
 
 
 def _dim(op: str, x: Tensor, dim: int) -> int:
@@ -46,17 +61,15 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> Parts:
         return split_with_sizes(input, split_size_or_sections, dim)
     size = integer("split", split_size_or_sections)
     d = _dim("split", input, dim)
-    layout = input._meta.layout
-    total = layout.shape[d]
+    total = input._meta.shape[d]
     if size < 0 or (size == 0 and total):
         raise ShapeError(
             f"split: split expects split_size be non-negative, but got split_size={size}. Expected "
             f"at least 1 for {total} entries."
         )
     starts = range(0, total, size) if total else [0]
-    return _parts(
-        "SplitBackward0", input, [layout.narrow(d, s, min(size, total - s)) for s in starts]
-    )
+    lengths = tuple([min(size, total - s) for s in starts])
+    return apply_views("SplitBackward0", input, _pieces(input._meta, d, lengths))
 
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Parts:
@@ -66,19 +79,14 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
         ShapeError: a size below 0, or the sizes do not add up to that of the dimension.
     """
     d = _dim("split_with_sizes", input, dim)
-    layout = input._meta.layout
-    total = layout.shape[d]
+    total = input._meta.shape[d]
     lengths = integers("split_with_sizes", (split_sizes,))
     if sum(lengths) != total or min(lengths, default=0) < 0:
         raise ShapeError(
             f"split_with_sizes: expects split_sizes to sum exactly to {total} (input tensor's size "
             f"at dimension {d}), but got split_sizes={list(lengths)}. Expected none below 0."
         )
-    start, layouts = 0, []
-    for n in lengths:
-        layouts.append(layout.narrow(d, start, n))
-        start += n
-    return _parts("SplitWithSizesBackward0", input, layouts)
+    return apply_views("SplitWithSizesBackward0", input, _pieces(input._meta, d, lengths))
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> Parts:
@@ -95,13 +103,12 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> Parts:
 
 def unbind(input: Tensor, dim: int = 0) -> Parts:
     """Return a view of each entry along `dim`."""
-    layout = input._meta.layout
-    if not layout.shape:
+    if not input._meta.ndim:
         raise ClgradIndexError(
             f"unbind: Dimension specified as {dim} but tensor has no dimensions. Expected one."
         )
     d = wrap_dim(integer("unbind", dim), input._meta.ndim, "unbind")
-    return _parts("UnbindBackward0", input, [layout.select(d, k) for k in range(layout.shape[d])])
+    return apply_views("UnbindBackward0", input, _entries(input._meta, d))
 
 
 def tensor_split(

@@ -25,9 +25,9 @@ from clgrad.traits import DeviceTraits
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Picking:
-    """Which element of a tensor each point of a space stands for.
+    """Which element of a tensor each point of a space stands for; made by `picking`, interned.
 
     Attributes:
         space: sizes of the space.
@@ -73,6 +73,15 @@ class Picking:
             )
         ]  # fmt: skip
         return made, [index.offset for index in indices]
+
+
+@lru_cache(maxsize=1 << 14)
+def picking(
+    space: Shape, walk: Shape, dims: Shape, axes: tuple[Shape, ...], wrap: bool = False,
+    checked: bool = True, op: str = "index",
+) -> Picking:  # fmt: skip
+    """Return the one `Picking` of these: it is compared by identity, as it is a part of keys."""
+    return Picking(space, walk, dims, axes, wrap, checked, op)
 
 
 @dataclass(frozen=True, slots=True)

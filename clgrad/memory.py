@@ -9,6 +9,7 @@ from typing import Any
 
 from clgrad import dispatch
 from clgrad.creation import resolve_device
+from clgrad.runtime.memory import format_bytes
 
 
 def memory_stats(device: Any = None) -> dict[str, int]:
@@ -35,9 +36,28 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     resolve_device(device).pool.reset_peak()
 
 
-def memory_summary(device: Any = None) -> str:
-    """Return the figures of a device's memory pool as a small table."""
-    summary: str = resolve_device(device).pool.summary()
+def memory_summary(device: Any = None, abbreviated: bool = False) -> str:
+    """Return what a device's memory is used for, as a table.
+
+    `allocated` is in buffers that something refers to, `reserved` was taken from the driver,
+    `cached` of that is free, and `rounding` is what buffers are larger than what they hold. Results
+    that are recorded and not computed have no memory yet; they are named at the end.
+
+    Args:
+        device: a device or what names one; default the default device.
+        abbreviated: leave out the largest buffers and blocks.
+
+    Raises:
+        DeviceError: there is no such device.
+    """
+    chosen = resolve_device(device)
+    summary: str = chosen.pool.summary(abbreviated)
+    ops, needed, saved = dispatch.backend.pending(chosen)
+    if ops:
+        summary += (
+            f"\n  {ops} ops of this thread are recorded and not run yet: results of "
+            f"{format_bytes(needed)} are held by tensors, {format_bytes(saved)} saved for backward"
+        )
     return summary
 
 

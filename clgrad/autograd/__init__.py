@@ -1,5 +1,8 @@
 """Differentiation: `backward`, `grad`, custom functions, and checks of gradients."""
 
+import importlib
+from typing import Any
+
 from clgrad.autograd import forward_ad, function, functional, graph
 from clgrad.autograd.backward import backward, grad
 from clgrad.autograd.explain import explain_grad
@@ -52,3 +55,9 @@ __all__ = [
     "set_grad_enabled",
     "set_multithreading_enabled",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "profiler":  # above this floor; PyTorch has it here, too
+        return importlib.import_module("clgrad.profiler")
+    raise AttributeError(f"module 'clgrad.autograd' has no attribute {name!r}")

@@ -141,6 +141,8 @@ class Recorder:
                 value = Value(meta.numel, meta.dtype, meta.device, batch, base + e)
                 batch.outs.append(_ref(value))
                 results.append(value)
+            if watch.active:
+                watch.spliced(batch, base, len(segment.entries))
             return results
 
     def _leaf(self, batch: Batch, value: Value) -> int:
@@ -193,6 +195,7 @@ class Recorder:
                     self._close(batch)
                 return
             self.batch = Batch(self)
+            watch.begins(batch)
             values, live = _snapshot(batch.outs)
             handles = [r() for r in batch.leaf_handles]
             infos = tuple(

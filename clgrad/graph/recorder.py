@@ -95,7 +95,7 @@ def splice(
 
 def watched() -> bool:
     """Whether somebody wants to see every op as it is recorded."""
-    return watch.active or config.eager
+    return watch.strict or config.eager
 
 
 def write(
@@ -118,6 +118,20 @@ def _maybe_flush(recorder: Recorder, sig: Signature, index: int) -> None:
         return
     if sig.kind != "map" or index >= HARD_LIMIT or config.eager:
         recorder.flush()
+
+
+def pending(device: Any) -> tuple[int, int, int]:
+    """Return how many ops of this thread wait, and bytes of their results: held, and saved only."""
+    recorder = getattr(local, "recorders", {}).get(device)
+    if recorder is None:
+        return 0, 0, 0
+    held = saved = 0
+    for reference in recorder.batch.outs:
+        value = reference()
+        if value is not None:
+            held += value.nbytes if value.held else 0
+            saved += 0 if value.held else value.nbytes
+    return len(recorder.batch.entries), held, saved
 
 
 def flush(device: Any = None) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 active = False
 """Whether ops are noted as they are recorded."""
+strict = False
+"""Whether somebody must see every op, so that no segment may be recorded at once."""
 
 
 @dataclass(slots=True)
@@ -28,14 +30,30 @@ class Statistics:
 statistics = Statistics()
 OnRecord = Callable[[Any, Any, Sequence[Any], Any], None]
 OnFlush = Callable[[Any, Any, Any], None]
+OnSplice = Callable[[Any, int, int], None]
+OnBegin = Callable[[Any], None]
 _on_record: list[OnRecord] = []
 _on_flush: list[OnFlush] = []
+_on_splice: list[OnSplice] = []
+_on_begin: list[OnBegin] = []
 
 
 def recorded(batch: Any, sig: Any, values: Sequence[Any], result: Any) -> None:
     """Say that an op on `values` is now the last entry of `batch`, with the handle `result`."""
     for listener in _on_record:
         listener(batch, sig, values, result)
+
+
+def spliced(batch: Any, start: int, count: int) -> None:
+    """Say that `count` ops of a segment are now entries of `batch`, from `start` on."""
+    for listener in _on_splice:
+        listener(batch, start, count)
+
+
+def begins(batch: Any) -> None:
+    """Say that a batch is about to be run."""
+    for listener in _on_begin:
+        listener(batch)
 
 
 def flushed(plan: Any, device: Any, batch: Any) -> None:
@@ -50,30 +68,53 @@ def flushed(plan: Any, device: Any, batch: Any) -> None:
 
 
 def listen(
-    on_record: OnRecord | None = None, on_flush: OnFlush | None = None
+    on_record: OnRecord | None = None,
+    on_flush: OnFlush | None = None,
+    *,
+    on_splice: OnSplice | None = None,
+    on_begin: OnBegin | None = None,
 ) -> Callable[[], None]:
-    """Call `on_record(batch, sig, values, result)` after each op, `on_flush(plan, device, batch)`
-    after each flush.
+    """Call functions as things happen, in whatever thread they do.
+
+    Args:
+        on_record: `(batch, sig, values, result)` after each op.
+        on_flush: `(plan, device, batch)` after each flush.
+        on_splice: `(batch, start, count)` after a segment; without it none is made while
+            `on_record` listens, so that it sees every op by itself.
+        on_begin: `(batch)` before each flush.
 
     Returns:
         A function that ends it.
     """
-    global active
+    parts: list[tuple[list[Any], Any]] = [
+        (_on_record, on_record), (_on_flush, on_flush), (_on_splice, on_splice),
+        (_on_begin, on_begin),
+    ]  # fmt: skip
+    demanding = on_record is not None and on_splice is None
 
     def stop() -> None:
-        global active
-        if on_record is not None:
-            _on_record.remove(on_record)
-            active = bool(_on_record)
-        if on_flush is not None:
-            _on_flush.remove(on_flush)
+        for listeners, listener in parts:
+            if listener is not None:
+                listeners.remove(listener)
+        if demanding:
+            _demanding.pop()
+        _update()
 
-    if on_record is not None:
-        _on_record.append(on_record)
-        active = True
-    if on_flush is not None:
-        _on_flush.append(on_flush)
+    for listeners, listener in parts:
+        if listener is not None:
+            listeners.append(listener)
+    if demanding:
+        _demanding.append(None)
+    _update()
     return stop
+
+
+_demanding: list[None] = []
+
+
+def _update() -> None:
+    global active, strict
+    active, strict = bool(_on_record), bool(_demanding)
 
 
 def reset() -> Statistics:

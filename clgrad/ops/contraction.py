@@ -16,7 +16,7 @@ from clgrad.errors import DTypeError, ShapeError
 from clgrad.layout import Layout, broadcast_shapes
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import Op, primitive
-from clgrad.ops.signature import Signature
+from clgrad.ops.signature import Signature, fresh_numel
 from clgrad.traits import DeviceTraits
 
 
@@ -44,6 +44,7 @@ def _shape(op: Op, operands: tuple[Meta, Meta], static: dict[str, Any], device: 
         op, "kernel", lower=_lower, epilogue=True, space=(*batch, m, n),
         reads=(a.layout.broadcast_to((*batch, m, k)), b.layout.broadcast_to((*batch, k, n))),
         dtypes=(a.dtype, b.dtype), meta=fresh_meta(a.dtype, (*batch, m, n), device),
+        work=2 * fresh_numel(batch) * m * n * k,
     )  # fmt: skip
 
 

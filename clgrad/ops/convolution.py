@@ -19,7 +19,7 @@ from clgrad.codegen.conv_problem import ConvProblem, Three
 from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import REQUIRED, Op, primitive
-from clgrad.ops.signature import Signature
+from clgrad.ops.signature import Signature, fresh_numel
 from clgrad.traits import DeviceTraits
 
 GEOMETRY = (("stride", REQUIRED), ("padding", REQUIRED), ("dilation", REQUIRED),
@@ -73,7 +73,7 @@ def _signature(
     return Signature(
         op, "kernel", space=shape, reads=(a.layout, b.layout), dtypes=(a.dtype, b.dtype),
         meta=fresh_meta(a.dtype, shape, device), lower=partial(_lower, problem),
-        epilogue=what != "weight",
+        epilogue=what != "weight", work=2 * fresh_numel(y) * fresh_numel(w[1:]),
     )  # fmt: skip
 
 

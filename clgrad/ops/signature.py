@@ -75,11 +75,12 @@ class Signature:
         epilogue: for `kernel`, whether pointwise ops on the result may be part of it.
         flagged: for `kernel`, whether it reports errors that only the device can see.
         cost: operations per element.
+        work: for `kernel`, all of its operations, or 0 where nobody has counted them.
     """
 
     __slots__ = (
         "cost", "covers", "dtypes", "epilogue", "expr", "flagged", "fold", "id", "kind", "lower",
-        "meta", "op", "order", "reads", "reduced", "scalars", "space", "target",
+        "meta", "op", "order", "reads", "reduced", "scalars", "space", "target", "work",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +102,7 @@ class Signature:
         lower: Lower | None = None,
         epilogue: bool = False,
         flagged: bool = False,
+        work: int = 0,
     ) -> None:
         self.id = next(_ids)
         self.op = op
@@ -119,6 +121,7 @@ class Signature:
         self.lower = lower
         self.epilogue = epilogue
         self.flagged = flagged
+        self.work = work
         self.cost = count_ops(expr) if expr is not None else 0
 
     def __repr__(self) -> str:

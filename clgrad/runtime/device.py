@@ -54,6 +54,12 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
+
+def opened() -> list[Device]:
+    """Return the devices that this process has opened, by their numbers."""
+    return sorted(_opened_here, key=lambda device: device.index)
+
+
 BringUp = Callable[["Device"], DeviceTraits]
 
 
@@ -96,7 +102,8 @@ class Device:
         key: digest of what a compiled kernel depends on.
         pool: its memory.
         cl_device: the pyopencl device.
-        events: (kernel name, event) of each launch while profiling, else None.
+        events: (kernel name, event) of each launch while profiling, else None; transfers are named
+            by their kind and bytes, as in `copy 4096`.
     """
 
     def __init__(self, index: int, cl_device: Any, bring_up: BringUp | None = None) -> None:
@@ -261,12 +268,18 @@ class Device:
                 )
                 self._keep(event, data)
             else:
-                cl.enqueue_copy(
+                event = cl.enqueue_copy(
                     self.queue, buffer.handle, data, dst_offset=offset, is_blocking=True
                 )
         except cl.Error as error:
             raise self._failure("write", error) from error
         counters.bytes_written += data.nbytes
+        self._note(f"write {data.nbytes}", event)
+
+    def _note(self, what: str, event: Any) -> None:
+        """While profiling, keep the event of a transfer: its kind and its bytes."""
+        if self.events is not None:
+            self.events.append((what, event))
 
     def _keep(self, event: Any, data: NDArray[Any]) -> None:
         """Hold what the queue still reads; the oldest is done first, as the queue is in order."""
@@ -291,11 +304,14 @@ class Device:
         if array.nbytes == 0:
             return
         try:
-            cl.enqueue_copy(self.queue, array, buffer.handle, src_offset=offset, is_blocking=True)
+            event = cl.enqueue_copy(
+                self.queue, array, buffer.handle, src_offset=offset, is_blocking=True
+            )
         except cl.Error as error:
             raise self._failure("read", error) from error
         self._staged.clear()
         counters.bytes_read += array.nbytes
+        self._note(f"read {array.nbytes}", event)
 
     def copy(
         self,
@@ -316,7 +332,7 @@ class Device:
         if nbytes == 0:
             return
         try:
-            cl.enqueue_copy(
+            event = cl.enqueue_copy(
                 self.queue,
                 target.handle,
                 source.handle,
@@ -326,6 +342,7 @@ class Device:
             )
         except cl.Error as error:
             raise self._failure("copy", error) from error
+        self._note(f"copy {2 * nbytes}", event)
 
     def fill(
         self, buffer: Buffer, pattern: Any, offset: int = 0, nbytes: int | None = None
@@ -353,9 +370,10 @@ class Device:
         if count == 0:
             return
         try:
-            cl.enqueue_fill_buffer(self.queue, buffer.handle, value, offset, count)
+            event = cl.enqueue_fill_buffer(self.queue, buffer.handle, value, offset, count)
         except cl.Error as error:
             raise self._failure("fill", error) from error
+        self._note(f"fill {count}", event)
 
     def kernels(self, sources: Sequence[KernelSource]) -> list[Kernel]:
         """Return a kernel for each source: from memory, from disk, or built together.

@@ -8,7 +8,7 @@ handed out again at once, also while kernels that use it are still queued: the q
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +83,7 @@ class MemoryPool:
         self._allocated = self._allocated_peak = 0
         self._reserved = self._reserved_peak = 0
         self._allocations = self._cache_hits = self._trims = self._driver_calls = 0
+        self._taken = self._reserved_total = 0
 
     def allocate(self, nbytes: int, tag: str | None = None) -> Buffer:
         """Return memory of at least `nbytes` bytes; its content is whatever was there.
@@ -104,6 +105,7 @@ class MemoryPool:
             block.tag = tag
             self._live[id(block)] = block
             self._allocations += 1
+            self._taken += size
             self._allocated += size
             if self._allocated > self._allocated_peak:
                 self._allocated_peak = self._allocated
@@ -151,17 +153,47 @@ class MemoryPool:
                 "trims": self._trims,
             }
 
-    def summary(self) -> str:
-        """Return the figures as a small table."""
+    def summary(self, abbreviated: bool = False) -> str:
+        """Return the figures as a table; unless `abbreviated`, with live and cached blocks."""
         stats = self.stats()
-        lines = [f"memory of {self._name}", f"  {'':<12}{'now':>12}{'peak':>12}"]
-        for row in ("allocated", "reserved"):
-            now, peak = stats[f"{row}.current"], stats[f"{row}.peak"]
-            lines.append(f"  {row:<12}{format_bytes(now):>12}{format_bytes(peak):>12}")
+        with self._lock:
+            asked = sum(block.nbytes for block in self._live.values())
+            live = sorted(self._live.values(), key=lambda block: -block.nbytes)
+            cached = sorted(self._free.items(), reverse=True)
+            taken, reserved = self._taken, self._reserved_total
+        allocated, held = stats["allocated.current"], stats["reserved.current"]
+        rows = [
+            ("allocated", allocated, stats["allocated.peak"], taken, taken - allocated),
+            ("reserved", held, stats["reserved.peak"], reserved, reserved - held),
+        ]
+        lines = [
+            f"memory of {self._name}",
+            f"  {'':<12}" + "".join(f"{t:>12}" for t in ("now", "peak", "taken", "given back")),
+        ]
+        lines += [
+            f"  {name:<12}" + "".join(f"{format_bytes(value):>12}" for value in values)
+            for name, *values in rows
+        ]
+        lines.append(f"  {'cached':<12}{format_bytes(held - allocated):>12}")
+        lines.append(f"  {'rounding':<12}{format_bytes(allocated - asked):>12}")
+        if self.limit is not None:
+            lines.append(f"  {'limit':<12}{format_bytes(self.limit):>12}")
         lines.append(
             f"  {stats['live_buffers']} live buffers; {stats['allocations']} allocations, "
-            f"{stats['cache_hits']} from the cache; {stats['trims']} trims"
+            f"{stats['cache_hits']} from the cache, {stats['driver_allocations']} from the driver; "
+            f"{stats['trims']} trims"
         )
+        if abbreviated:
+            return "\n".join(lines)
+        if live:
+            sizes = Counter((block.nbytes, block.tag) for block in live)
+            lines.append("  largest live buffers")
+            for (nbytes, tag), count in list(sizes.items())[:_SHOWN]:  # by size, as `live` is
+                lines.append(f"    {count:>6} x {format_bytes(nbytes):<12}{tag or ''}".rstrip())
+        blocks = [(size, len(free)) for size, free in cached if free]
+        if blocks:
+            lines.append("  largest cached blocks")
+            lines += [f"    {n:>6} x {format_bytes(size)}" for size, n in blocks[:_SHOWN]]
         return "\n".join(lines)
 
     def out_of_memory(self, asked: str, cause: str) -> OutOfMemoryError:
@@ -227,6 +259,7 @@ class MemoryPool:
                     raise
                 raise self.out_of_memory(asked, "the driver refused it") from second
         self._driver_calls += 1
+        self._reserved_total += size
         self._reserved += size
         if self._reserved > self._reserved_peak:
             self._reserved_peak = self._reserved

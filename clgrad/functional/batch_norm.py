@@ -21,9 +21,14 @@ from clgrad.functional.normalization import (
 )
 from clgrad.functional.softmax import widened
 from clgrad.ops.moments import mean_of, variance_of
-from clgrad.ops.registry import REQUIRED, Op
+from clgrad.ops.registry import REQUIRED, Op, pointwise
 from clgrad.tape.grad_mode import no_grad
 from clgrad.tensor import Tensor
+
+_moved = pointwise(
+    "_moved", "running, now, *, kept=0.9, share=0.1", "kept * running + share * now",
+    inplace=False, doc="A running statistic, moved towards that of a batch.",
+)  # fmt: skip
 
 
 def _batch_dims(x: Any) -> tuple[int, ...]:
@@ -60,7 +65,8 @@ def _batch_norm_op(weight: bool, bias: bool) -> Op:
         else:
             centred, rstd = x - ctx.saved("result1"), ctx.saved("result2")
         unit = centred * rstd
-        total, along = g.sum(dim=dims, keepdim=True), (g * unit).sum(dim=dims, keepdim=True)
+        along = (g * unit).sum(dim=dims, keepdim=True)  # first: the other then joins its kernel
+        total = g.sum(dim=dims, keepdim=True)
         out = [None]
         if ctx.needs("x"):
             share = 1.0 / max(x.numel() // max(x.shape[1], 1), 1)
@@ -182,7 +188,8 @@ def _move(running: Tensor | None, now: Any, momentum: float, factor: float = 1.0
     """Move a running statistic towards that of a batch; not counted as a write, as in PyTorch."""
     if running is not None and running.numel():
         data = running.data
-        data.mul_(1 - momentum).add_(now.detach().reshape(-1), alpha=momentum * factor)
+        share = (1.0 - momentum, momentum * factor)
+        data.copy_(apply(_moved, (data, now.detach().reshape(-1), *share)))
 
 
 def _verify_batch_size(input: Tensor) -> None:

@@ -15,7 +15,8 @@ from clgrad.expr import Expr, call, count_ops, free_names, substitute
 from clgrad.expr import name as leaf
 from clgrad.expr.leaves import leaves_of
 from clgrad.graph.fold_order import FoldOrder, fold_order, inverse
-from clgrad.graph.group import Group, GroupFold, Member, Ref, kept_layout, squeezed
+from clgrad.graph.folding import add_fold, finish_chunks
+from clgrad.graph.group import Group, Member, Ref, kept_layout, squeezed
 from clgrad.layout import Layout, compose
 from clgrad.ops.signature import Signature, fresh_numel
 from clgrad.traits import DeviceTraits
@@ -97,7 +98,7 @@ class Fusion:
 
     # ---- placing entries ----------------------------------------------------------------------
 
-    def _new(self, shape: tuple[int, ...]) -> Group:
+    def new_group(self, shape: tuple[int, ...]) -> Group:
         group = Group(len(self.groups), shape)
         self.groups.append(group)
         return group
@@ -114,19 +115,35 @@ class Fusion:
                 ref in entry.sources for ref, _ in group.reads if ref is not None
             ):
                 ordered.append(group)
-        return [g for g in ordered if g.single is None]
+        fitting = [g for g in ordered if g.single is None]
+        if len(fitting) > 1:  # the fewest values to be stored for it; else as they come
+            fitting.sort(key=lambda g: sum(self._must_store(g, ref) for ref in entry.sources))
+        return fitting
+
+    def _must_store(self, group: Group, ref: Ref) -> bool:
+        """Whether `group` could only read `ref` from memory, where it would not be otherwise."""
+        home = self.home.get(ref)
+        if home is None or home is group or self.stored[ref] or ref in home.stores:
+            return False
+        member = home.members.get(ref)
+        alone = self.readers[ref] == 1
+        return (
+            member is None
+            or bool(member.phase)
+            or (count_ops(member.expr) > (MAX_OPS if alone else CHEAP))
+        )
 
     def _place_map(self, e: Ref) -> None:
         space = self.entries[e].sig.space
         for group in self._candidates(e, fresh_numel(space)):
             if self._join_map(group, e):
                 return
-        if not self._join_map(self._new(squeezed(space)), e):
+        if not self._join_map(self.new_group(squeezed(space)), e):
             raise AssertionError(f"fusion: {self.entries[e].sig} does not fit its own space")
 
     def _join_map(self, group: Group, e: Ref) -> bool:
         sig = self.entries[e].sig
-        if not self._room(group, sig.cost, len(sig.reads) + 1):
+        if not self.room(group, sig.cost, len(sig.reads) + 1):
             return False
         points = fresh_numel(sig.space)
         row = points != group.numel
@@ -166,7 +183,7 @@ class Fusion:
             mapping["i"] = group.index_leaf(index)
         return substitute(formula, mapping)
 
-    def _room(self, group: Group, cost: int, operands: int) -> bool:
+    def room(self, group: Group, cost: int, operands: int) -> bool:
         few = len(group.reads) + len(group.stores) + operands <= MAX_OPERANDS
         return not group.members or (few and group.cost + cost <= MAX_OPS)
 
@@ -175,7 +192,7 @@ class Fusion:
         for group in self._candidates(e, fresh_numel(order.shape)):
             if self._join_reduce(group, e, order):
                 return
-        if not self._join_reduce(self._new(order.shape), e, order):
+        if not self._join_reduce(self.new_group(order.shape), e, order):
             raise AssertionError(f"fusion: {self.entries[e].sig} does not fit its own space")
 
     def _join_reduce(self, group: Group, e: Ref, order: FoldOrder) -> bool:
@@ -184,7 +201,7 @@ class Fusion:
         shape, parts = order.shape, order.parts
         if group.single is not None or group.numel != fresh_numel(shape):
             return False
-        if not self._room(group, 2, 2):
+        if not self.room(group, 2, 2):
             return False
         long = order.lanes == "kept" and not group.folds and group.cost > LONG_BODY
         if long and all(ref < 0 or self.stored[ref] for ref in self.entries[e].sources):
@@ -206,12 +223,10 @@ class Fusion:
             for formula in sig.fold.element
         )
         group.reduced, group.split, group.order = order.reduced, parts, order
-        group.folds.append(GroupFold(e, sig.fold, element, phase))
-        group.cost += 2
+        f = add_fold(group, e, sig.fold, element, phase)
         if parts:
-            group = self._finish_split(group, e, parts)
+            group, f = finish_chunks(self, group, e, sig.fold, f, parts)
             phase = 0
-        f = len(group.folds) - 1
         results = {f"a{j}": leaf(f"r{f}_{j}", d) for j, d in enumerate(sig.fold.dtypes)}
         for item in leaves_of((sig.fold.finish,)):
             if item.label == "n":  # an argument: another size is the same kernel
@@ -221,34 +236,11 @@ class Fusion:
         self.home[e] = group
         return True
 
-    def _finish_split(self, group: Group, e: Ref, parts: int) -> Group:
-        """Start the group that folds the chunks' partial results, (parts, kept…) in memory."""
-        fold = self.entries[e].sig.fold
-        assert fold is not None
-        kept = group.kept_shape
-        rows = fresh_numel(kept)
-        second = self._new((*kept, parts))
-        second.reduced = (len(kept),)
-        lanes = "kept" if kept else "inner"
-        second.order = FoldOrder(second.shape, second.reduced, lanes, 1, 0)
-        layout = Layout((*kept, parts), (*Layout.contiguous(kept).strides, rows), 0)
-        refs, element = [], []
-        for dtype in fold.dtypes:
-            ref = len(self.entries) + len(self.temporaries)
-            self.temporaries.append((rows * parts, dtype))
-            self.home[ref] = group
-            refs.append(ref)
-            element.append(second.read(ref, layout, dtype))
-        group.partials.append(tuple(refs))
-        second.folds.append(GroupFold(e, fold, tuple(element), 0))
-        self._after(group, second)
-        return second
-
     def _place_single(self, e: Ref) -> None:
         """A group of its own: a kernel family's, or a write into a part of a storage."""
         entry = self.entries[e]
         sig = entry.sig
-        group = self._new(sig.space if sig.kind == "kernel" else squeezed(sig.space))
+        group = self.new_group(sig.space if sig.kind == "kernel" else squeezed(sig.space))
         group.single = e
         self.home[e] = group
         if entry.base is not None:
@@ -417,7 +409,7 @@ class Fusion:
         labels = free_names(member.expr)
         reads = [label for label in labels if label[0] == "x"]
         cost = count_ops(member.expr)
-        if cost > most or (self.stored[ref] and reads) or not self._room(group, cost, len(reads)):
+        if cost > most or (self.stored[ref] and reads) or not self.room(group, cost, len(reads)):
             return False
         for label in labels:
             if label[0] == "s":
@@ -481,7 +473,7 @@ class Fusion:
             if group.before >> reader.index & 1:
                 group.before |= reader.before
 
-    def _after(self, earlier: Group, later: Group) -> None:
+    def after(self, earlier: Group, later: Group) -> None:
         later.before |= earlier.before | 1 << earlier.index
 
 

@@ -54,15 +54,16 @@ class Group:
         reads: (ref, layout over `shape`) -> leaf. An index has ref None.
         members: entry -> its value here. `stores`: entries whose value others need.
         split: number of chunks of the first reduced dim when only partial results are made, with
-            the refs of the partial results in `partials` (per fold, per accumulator).
+            the refs of the partial results in `partials` (per fold, per accumulator), which the
+            group `finish` folds.
         single: the entry of a group that is no loop (matmul), or of a partial write; `tail`: the
             last pointwise op that a matmul applies to its sums before it stores them.
         inlined: entries of other groups that are computed again here, if somebody wants to know.
     """
 
     __slots__ = (
-        "before", "cost", "folds", "index", "inlined", "leaves", "members", "order", "partials",
-        "reads", "reduced", "scalars", "shape", "single", "split", "stores", "tail",
+        "before", "cost", "finish", "folds", "index", "inlined", "leaves", "members", "order",
+        "partials", "reads", "reduced", "scalars", "shape", "single", "split", "stores", "tail",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -79,6 +80,7 @@ class Group:
         self.scalars: list[tuple[Ref | None, int, DType]] = []
         self.split = 0
         self.partials: list[tuple[Ref, ...]] = []
+        self.finish: Group | None = None
         self.single: Ref | None = None
         self.tail: Ref | None = None
         self.cost = 0

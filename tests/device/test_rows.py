@@ -109,5 +109,23 @@ def test_how_many_kernels(device: Any) -> None:
             images, three, three, device=device,
         ),
     }  # fmt: skip
-    most = {"softmax": (1, 1), "log_softmax": (1, 1), "layer_norm": (1, 2), "batch_norm": (5, 5)}
+    most = {"softmax": (1, 1), "log_softmax": (1, 1), "layer_norm": (1, 2), "batch_norm": (3, 3)}
     assert all(a <= b for k in most for a, b in zip(seen[k], most[k], strict=True)), seen
+
+
+def test_equal_folds_are_one(device: Any) -> None:
+    """An extremum and its position, or all statistics of a batch, are one kernel or two."""
+    x = clgrad.tensor(RNG.standard_normal((70, 300)).astype(np.float32), device=device)
+    large = clgrad.tensor(RNG.standard_normal(300000).astype(np.float32), device=device)
+    for call, most in (
+        (lambda: x.max(1), 1), (lambda: large.max(0), 2), (lambda: (x.sum(1), x.mean(1)), 1),
+        (lambda: clgrad.var_mean(large), 2), (lambda: (large.amax(), large.amin(), large.sum()), 2),
+    ):  # fmt: skip
+        before = counters.launches
+        found = call()
+        clgrad.synchronize()
+        assert counters.launches - before <= most
+        del found
+    values, position = large.max(0)
+    assert values.item() == large.numpy().max()
+    assert position.item() == large.numpy().argmax()

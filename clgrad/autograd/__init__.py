@@ -9,6 +9,9 @@ from clgrad.autograd.explain import explain_grad
 from clgrad.autograd.function import Function, once_differentiable
 from clgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from clgrad.autograd.origins import explaining
+from clgrad.autograd.saving import (
+    _unsafe_preserve_version_counter as _unsafe_preserve_version_counter,
+)
 from clgrad.tape.anomaly import (
     detect_anomaly,
     is_anomaly_check_nan_enabled,

@@ -87,6 +87,36 @@ class disable_saved_tensors_hooks:  # noqa: N801  # PyTorch's name
         pack_hooks.forbidden = self._before
 
 
+class _unsafe_preserve_version_counter:  # noqa: N801  # PyTorch's name
+    """Inside the block, writes to some tensors do not count: saved values become what was written.
+
+    For who knows that no derivative reads what is written, such as communication between devices.
+    """
+
+    def __init__(self, tensors: Tensor | tuple[Tensor, ...]) -> None:
+        self.tensors = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+
+    def __enter__(self) -> None:
+        self._before = []
+        for tensor in self.tensors:
+            counter = tensor._family()
+            pin = None if counter.pin is None else counter.pin()
+            self._before.append((tensor, counter, counter.version, pin))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for tensor, counter, version, pin in self._before:
+            counter.version = version
+            if pin is not None:
+                pin.value = tensor._storage.value
+                counter.pin = weakref.ref(pin)
+        self._before = []
+
+
 class _OutOfContextError(AutogradError, AssertionError):
     """A backward outside of the block in which the graph was recorded."""
 

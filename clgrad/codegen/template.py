@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from clgrad.codegen.source import digest
+from clgrad.errors import FormulaError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _FOLDERS = (_PACKAGE / "templates", _PACKAGE.parent / "templates")
@@ -50,6 +51,31 @@ def render_template(name: str, /, **variables: Any) -> str:
     text = environment().get_template(name).render(**variables)
     text = _TRAILING_SPACE.sub("", text)
     return _BLANK_LINES.sub("\n\n", text).strip() + "\n"
+
+
+def render_text(text: str, op: str, /, **variables: Any) -> tuple[str, str]:
+    """Render the kernel of a user's template as `render_kernel` does the library's.
+
+    Raises:
+        FormulaError: the template cannot be read, or reads a variable that it is not given.
+    """
+    try:
+        made = environment().from_string(text).render(name=_PLACEHOLDER, **variables)
+    except jinja2.TemplateError as error:
+        line = getattr(error, "lineno", None)
+        where = "" if line is None else f" in line {line}"
+        raise FormulaError(
+            f"primitive {op!r}: its template has a mistake{where}: {error.message}. Hint: "
+            "clgrad.codegen.custom lists what a template is given."
+        ) from error
+    made = _BLANK_LINES.sub("\n\n", _TRAILING_SPACE.sub("", made)).strip() + "\n"
+    if _PLACEHOLDER not in made:
+        raise FormulaError(
+            f"primitive {op!r}: its template does not use `name`. Expected `__kernel void "
+            "{{ name }}({{ parameters }})`."
+        )
+    name = f"cg_{op}_{digest(made, length=10)}"
+    return name, made.replace(_PLACEHOLDER, name)
 
 
 def render_kernel(template: str, family: str, /, **variables: Any) -> tuple[str, str]:

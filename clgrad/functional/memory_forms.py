@@ -14,7 +14,7 @@ from clgrad.host import array_of
 from clgrad.layout import Layout
 from clgrad.ops.meta import fresh_meta, meta_of
 from clgrad.tape.grad_mode import no_grad
-from clgrad.tape.inplace import requires_grad_of
+from clgrad.tape.inplace import check_inference, requires_grad_of
 from clgrad.tensor import Tensor, wrap
 
 
@@ -78,7 +78,8 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """
     check_memory_format("resize_", memory_format)
     shape = shape_of(sizes, "resize_")
-    if requires_grad_of(x):
+    check_inference(x)
+    if requires_grad_of(x) and not x._inference:
         raise AutogradError(
             "resize_: cannot resize variables that require grad. Hint: detach() it first."
         )
@@ -95,6 +96,7 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
                 writing.copy_(grown.narrow(0, 0, have), flat)
             x._storage.replace(grown._storage.value)
     x._meta = meta_of(x.dtype, layout, x.device)
+    writing.count("resize_", x)
     return x
 
 

@@ -18,12 +18,20 @@ Position = tuple[CodeType, int]
 _ROOT = str(Path(__file__).absolute().parent.parent) + os.sep
 
 
-class _Inside(dict[str, bool]):
+_OPTIM = f"{_ROOT}optim{os.sep}"
+_STEP = 2
+"""What `inside` says of an optimizer's file."""
+
+
+class _Inside(dict[str, int]):
     """For each file name, whether it belongs to this package; a script that is run never does."""
 
-    def __missing__(self, name: str) -> bool:
+    def __missing__(self, name: str) -> int:
         script = getattr(sys.modules.get("__main__"), "__file__", None)
-        self[name] = found = name.startswith(_ROOT) and name != script
+        found = 0
+        if name.startswith(_ROOT) and name != script:
+            found = _STEP if name.startswith(_OPTIM) else 1
+        self[name] = found
         return found
 
 
@@ -44,6 +52,20 @@ def caller() -> Position | None:
 def is_own(frame: FrameType) -> bool:
     """Whether a frame is one of this package's."""
     return frame.f_code.co_filename.startswith(_ROOT)
+
+
+def written_from() -> tuple[Position | None, bool]:
+    """Return what `caller` does, and whether an optimizer is what it called."""
+    frame = sys._getframe(1)
+    stepped = False
+    while kind := inside[frame.f_code.co_filename]:
+        if kind == _STEP:
+            stepped = True
+        back = frame.f_back
+        if back is None:
+            return None, stepped
+        frame = back
+    return (frame.f_code, frame.f_lasti), stepped
 
 
 def stack() -> tuple[Position, ...]:

@@ -118,7 +118,7 @@ def register(op: Op) -> Op:
     return op
 
 
-def _signature(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]:
+def declared(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]:
     """Read `"x, *, negative_slope=0.01"` as inputs and parameters."""
     inputs: list[str] = []
     params: list[tuple[str, Any]] = []
@@ -189,7 +189,7 @@ def pointwise(
         FormulaError: a formula cannot be read or uses an unknown name.
         ClgradValueError: the name is taken, or a derivative names no input.
     """
-    names, params = _signature(inputs)
+    names, params = declared(inputs)
     numeric = tuple(p for p, _ in params)
     known = {f"d{n}": n for n in names}
     for key in derivatives:
@@ -281,7 +281,7 @@ def reduction(
         FormulaError: a formula cannot be read or uses an unknown name.
         ClgradValueError: the name is taken, or the accumulators do not agree in number.
     """
-    (operand,) = _signature(inputs)[0]
+    (operand,) = declared(inputs)[0]
     rule = fold_rule(name, operand, init, element, combine, finish, accumulate, empty)
     op = Op(
         name=name,
@@ -342,11 +342,11 @@ def primitive(
         Op(
             name=name,
             kind="primitive",
-            inputs=_signature(inputs)[0],
+            inputs=declared(inputs)[0],
             params=tuple(params),
             shape=shape,
             backward=backward,
-            saves=_saves(saves, _signature(inputs)[0]),
+            saves=_saves(saves, declared(inputs)[0]),
             node_name=node_name or f"{camel(name)}Backward0",
             doc=doc,
         )
@@ -376,12 +376,12 @@ def composite(
     op = Op(
         name=name,
         kind="composite",
-        inputs=_signature(inputs)[0],
+        inputs=declared(inputs)[0],
         params=tuple(params),
         numeric=frozenset(numeric),
         forward=forward,
         backward=backward,
-        saves=_saves(saves, _signature(inputs)[0]),
+        saves=_saves(saves, declared(inputs)[0]),
         inplace=inplace,
         node_name=node_name or f"{camel(name)}Backward0",
         doc=doc,

@@ -72,8 +72,8 @@ def detached(saved: Any, node: Any, name: str) -> AutogradError:
     who = "" if node is None else f" {_saver(saved, node, name)}"
     return AutogradError(
         "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_(): "
-        f"{_described(saved, node)}.{who} Expected it to keep its history until backward. "
-        "Hint: use .detach(), out of place."
+        f"{_described(saved, node).rstrip(',')}.{who} Expected it to keep its history until "
+        "backward. Hint: use .detach(), out of place."
     )
 
 

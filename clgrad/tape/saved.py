@@ -15,6 +15,7 @@ from typing import Any
 from clgrad.errors import AutogradError, ClgradTypeError, GraphFreedError
 from clgrad.graph.storage import Storage
 from clgrad.tape.complaints import detached, freed, inference_saved, overwritten
+from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.version import Pin, VersionCounter
 
@@ -169,8 +170,10 @@ class SavedTensor:
                 "Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
                 f"{type(given).__name__}."
             )
-        result = handed.wrap(given._storage, given._meta)
-        return with_edge(result, self._place(node), given._family())
+        edge = self._place(node)
+        if edge is None and self.leaf and not given._requires_grad:
+            return given
+        return with_edge(handed.wrap(given._storage, given._meta), edge, given._family())
 
     def register_hooks(self, *hooks: Callable[[Any], Any]) -> None:
         """Let `pack_hook(tensor)` take what is saved, and `unpack_hook(object)` give it back.
@@ -200,7 +203,7 @@ class SavedTensor:
         if tensor is None or tensor._storage.value is not value:
             tensor = handed.wrap(Storage(value), self.meta)
             tensor._counter = self.counter
-        self.pin = _pack(tensor, self.meta, (hooks[0], hooks[1]))
+        self.pin = _pack(_cut(tensor, self.meta), (hooks[0], hooks[1]))
         self.counter = None
 
 
@@ -336,22 +339,30 @@ def _packed(saved: SavedTensor, tensor: Any) -> SavedTensor:
     saved.counter = None  # what the hook returned is a copy, or the hook's own concern
     saved.version = 0
     saved.tensor = _gone
-    saved.pin = _pack(tensor, tensor._meta, pack_hooks.stack[-1])
+    if tensor._inference:
+        raise inference_saved()
+    if saved.output >= 0:  # with its history it would hold its own node
+        tensor = _cut(tensor, tensor._meta)
+    saved.pin = _pack(tensor, pack_hooks.stack[-1])
     return saved
 
 
-def _pack(tensor: Any, meta: Any, hooks: Hooks) -> Packed:
-    """Hand a pack hook what is to be saved, cut off from the graph; return what it made of it."""
-    if tensor._inference:
-        raise inference_saved()
+def _cut(tensor: Any, meta: Any) -> Any:
+    """Return a tensor of the same family without history."""
+    return with_edge(handed.wrap(tensor._storage, meta), None, tensor._family())
+
+
+def _pack(tensor: Any, hooks: Hooks) -> Packed:
+    """Hand a pack hook what is to be saved; return what it made of it."""
     counter = tensor._family()
     version = counter.version
-    twin = with_edge(handed.wrap(tensor._storage, meta), None, counter)
     stack, pack_hooks.stack = pack_hooks.stack, []  # what the hook itself saves is left alone
+    grad, mode.grad = mode.grad, False
     try:
-        packed = Packed(hooks[0](twin), hooks[1])
+        packed = Packed(hooks[0](tensor), hooks[1])
     finally:
         pack_hooks.stack = stack
+        mode.grad = grad
     if counter.version != version:
         raise AutogradError(
             "A saved tensor pack hook is modifying its input in place. Tensors provided as input "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from clgrad.graph.position import Position, caller, describe
+from clgrad.graph.position import Position, caller, describe, written_from
 
 _KEEP = 4  # writes remembered by a counter; errors are mostly about the last one or two
 
@@ -32,7 +32,8 @@ class VersionCounter:
     Attributes:
         version: number of writes so far.
         pin: weak reference to the `Pin` of this version, or None.
-        writes: the last few (version, op name, code position), oldest first.
+        writes: the last few (version, op name, code position, whether an optimizer did it), oldest
+            first.
     """
 
     __slots__ = ("pin", "version", "writes")
@@ -40,7 +41,7 @@ class VersionCounter:
     def __init__(self) -> None:
         self.version = 0
         self.pin: weakref.ref[Pin] | None = None
-        self.writes: list[tuple[int, str, Position | None]] | None = None
+        self.writes: list[tuple[int, str, Position | None, bool]] | None = None
 
     def bump(self, op: str) -> None:
         """Count one write by `op`, and let go of the value that doomed saves were pinning."""
@@ -51,7 +52,7 @@ class VersionCounter:
                 pin.value = None
             self.pin = None
         writes = self.writes
-        entry = (version, op, caller())
+        entry = (version, op, *written_from())
         if writes is None:
             self.writes = [entry]
         else:
@@ -61,7 +62,8 @@ class VersionCounter:
 
     def writer(self, version: int) -> tuple[str, Position | None] | None:
         """Return who made the first write after `version`, if that is still known."""
-        for number, op, position in self.writes or ():
+        for number, op, position, stepped in self.writes or ():
             if number > version:
-                return (op, position) if number == version + 1 else ("several ops", position)
+                who = op if number == version + 1 else "several ops"
+                return (f"an optimizer's step ({who})" if stepped else who), position
         return None

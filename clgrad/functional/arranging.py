@@ -10,6 +10,7 @@ from clgrad.creation import empty, tensor
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import int32, int64
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
+from clgrad.functional._arguments import numpy_names
 from clgrad.functional._at import write_at
 from clgrad.functional._given import integer, integers
 from clgrad.functional.joining import cat
@@ -208,6 +209,7 @@ def tile(input: Tensor, *args: Any, dims: Any = None) -> Tensor:
     return repeat(input, (1,) * (input._meta.ndim - len(times)) + times)
 
 
+@numpy_names
 def repeat_interleave(
     input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 from clgrad.dispatch import apply, apply_view, attach
 from clgrad.errors import ShapeError
+from clgrad.functional._arguments import numpy_names
 from clgrad.functional._given import integer, integers
 from clgrad.graph.storage import Storage
 from clgrad.layout import infer_size, wrap_dim
@@ -264,6 +265,7 @@ def adjoint(input: Tensor) -> Tensor:
     return _view(_views.transpose, input, -2, -1)
 
 
+@numpy_names
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Return `input` without dimensions of size 1 (among `dim`, if given)."""
     if dim is None:
@@ -273,16 +275,19 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     return _view(_views.squeeze_dim, input, integer("squeeze", dim))
 
 
+@numpy_names
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """Return `input` with a dimension of size 1 before `dim`."""
     return _view(_views.unsqueeze, input, dim)
 
 
+@numpy_names
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Return entry `index` along `dim`."""
     return _view(_views.select, input, dim, integer("select", index))
 
 
+@numpy_names
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return `length` entries from `start` along `dim`."""
     return _view(_views.narrow, input, dim, integer("narrow", start), integer("narrow", length))

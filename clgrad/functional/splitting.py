@@ -12,6 +12,7 @@ from typing import Any
 
 from clgrad.dispatch import apply_views
 from clgrad.errors import ClgradIndexError, ClgradTypeError, ShapeError
+from clgrad.functional._arguments import numpy_names
 from clgrad.functional._given import integer, integers
 from clgrad.functional.shaping import slice_
 from clgrad.layout import wrap_dim
@@ -51,17 +52,20 @@ def _dim(op: str, x: Tensor, dim: int) -> int:
     return wrap_dim(integer(op, dim), x._meta.ndim, op)
 
 
-def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> Parts:
+def split(
+    tensor: Tensor, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
+) -> Parts:
     """Return views along `dim`: of one size (the last may be smaller), or of given sizes.
 
     Raises:
         ShapeError: a size below 0, or given sizes that do not add up.
     """
-    if isinstance(split_size_or_sections, list | tuple):
-        return split_with_sizes(input, split_size_or_sections, dim)
-    size = integer("split", split_size_or_sections)
-    d = _dim("split", input, dim)
-    total = input._meta.shape[d]
+    how = split_size if split_size_or_sections is None else split_size_or_sections
+    if isinstance(how, list | tuple):
+        return split_with_sizes(tensor, how, dim)
+    size = integer("split", how)
+    d = _dim("split", tensor, dim)
+    total = tensor._meta.shape[d]
     if size < 0 or (size == 0 and total):
         raise ShapeError(
             f"split: split expects split_size be non-negative, but got split_size={size}. Expected "
@@ -69,7 +73,7 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> Parts:
         )
     starts = range(0, total, size) if total else [0]
     lengths = tuple([min(size, total - s) for s in starts])
-    return apply_views("SplitBackward0", input, _pieces(input._meta, d, lengths))
+    return apply_views("SplitBackward0", tensor, _pieces(tensor._meta, d, lengths))
 
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Parts:
@@ -89,6 +93,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     return apply_views("SplitWithSizesBackward0", input, _pieces(input._meta, d, lengths))
 
 
+@numpy_names
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> Parts:
     """Return at most `chunks` views of equal size along `dim` (the last may be smaller)."""
     d = _dim("chunk", input, dim)
@@ -101,6 +106,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> Parts:
     return split(input, -(-total // chunks), d)
 
 
+@numpy_names
 def unbind(input: Tensor, dim: int = 0) -> Parts:
     """Return a view of each entry along `dim`."""
     if not input._meta.ndim:

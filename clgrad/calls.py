@@ -107,7 +107,10 @@ _SCALED = {OPS["add"]: add_scaled, OPS["sub"]: sub_scaled, OPS["rsub"]: rsub_sca
 def _take_alpha(args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
     """Return the arguments without `alpha`, which may also stand third, and `alpha` or None."""
     args, alpha = (args[:2], args[2]) if len(args) == 3 else (args, named.pop("alpha", None))
-    return args, alpha.item() if isinstance(alpha, Tensor) else alpha
+    if alpha is None:
+        return args, None
+    number = operand("alpha", alpha)
+    return args, number.item() if isinstance(number, Tensor) else number
 
 
 def _check_alpha(name: str, alpha: Any, operands: tuple[Any, ...]) -> None:

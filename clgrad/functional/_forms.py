@@ -60,6 +60,7 @@ def forms(choose: Callable[..., Choice]) -> tuple[Call, Call]:
         return writing.apply_(op, operands)
 
     name = choose.__name__.strip("_")
+    choose.__qualname__ = name  # what Python says of wrong arguments
     for made, shown in ((call, name), (call_, f"{name}_")):
         made.__name__ = made.__qualname__ = shown
         made.__signature__ = _without_choice(choose)  # type: ignore[attr-defined]  # for inspect

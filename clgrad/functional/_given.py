@@ -26,6 +26,15 @@ def integer(op: str, value: Any) -> int:
         ) from None
 
 
+def check_tensor(op: str, value: Any, name: str = "input", position: int = 1) -> None:
+    """Raise `ClgradTypeError` where an argument that must be a tensor is none."""
+    if not isinstance(value, Tensor):
+        raise ClgradTypeError(
+            f"{op}(): argument {name!r} (position {position}) must be Tensor, not "
+            f"{type(value).__name__}. Hint: clgrad.tensor(...) makes one."
+        )
+
+
 def integers(op: str, args: Any, named: Any = None) -> tuple[int, ...]:
     """Return integers that were passed one by one, as one sequence, or by name.
 

@@ -5,17 +5,20 @@ An argument `inplace=True` writes the result over the input.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from clgrad.dispatch import apply, operand
+from clgrad.dispatch import apply, operand, unary
 from clgrad.errors import ClgradRuntimeError, ClgradValueError, ShapeError, UnsupportedDTypeError
 from clgrad.functional import shaping
+from clgrad.functional._given import check_tensor
 from clgrad.functional._out import with_out
 from clgrad.functional.joining import cat
 from clgrad.functional.sampling import rand_like
 from clgrad.functional.splitting import chunk
 from clgrad.layout import wrap_dim
-from clgrad.ops.registry import OPS, composite
+from clgrad.ops.registry import OPS, Op, composite
 from clgrad.tensor import Tensor
 from clgrad.writing import apply_
 
@@ -34,12 +37,26 @@ METHODS = ("hardshrink", "prelu")
 _ALPHA, _SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al., 2017
 
 
-def _run(name: str, inplace: bool, input: Tensor, *numbers: Any) -> Tensor:
-    """Call a pointwise op of one tensor and numbers, in place or not."""
+def _run(name: str, inplace: bool, input: Tensor, *others: Any) -> Tensor:
+    """Call a pointwise op, in place or not."""
     op = OPS[name]
-    operands = (input, *[operand(op.label, n) for n in numbers])
+    check_tensor(op.label, input)
+    if not others and not inplace:
+        return _quick(name)(input)
+    operands = (input, *[_number(op, n) for n in others])
     made: Tensor = apply_(op, operands) if inplace else apply(op, operands)
     return made
+
+
+@cache
+def _quick(name: str) -> Callable[[Any], Tensor]:
+    return unary(OPS[name])
+
+
+def _number(op: Op, value: Any) -> Any:
+    """Return a numeric parameter, or a tensor operand as it is."""
+    made = operand(op.label, value)
+    return made.item() if op.numeric and isinstance(made, Tensor) else made
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -79,6 +96,7 @@ def hardtanh(
         raise ClgradValueError(
             f"hardtanh: min_val cannot be greater than max_val, got {min_val} and {max_val}."
         )
+    check_tensor("hardtanh", input)
     kind = input._meta.dtype.kind
     if kind in "ui":
         min_val, max_val = int(min_val), int(max_val)
@@ -172,6 +190,7 @@ def rrelu(
             f"rrelu: Lower bound should be less than or equal to the upper bound, got {lower} and "
             f"{upper}."
         )
+    check_tensor("rrelu", input)
     if not training or input._meta.dtype.kind != "f":
         return _run("_rrelu", inplace, input, (lower + upper) / 2)
     slopes = rand_like(input) * (upper - lower) + lower
@@ -195,6 +214,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     Raises:
         ShapeError: `weight` has neither one element nor as many as there are channels.
     """
+    check_tensor("prelu", input)
+    check_tensor("prelu", weight, "weight", 2)
     if input._meta.dtype is not weight._meta.dtype:
         raise ShapeError(
             f"prelu: Type promoting not supported. Got {input.dtype.name} and {weight.dtype.name}. "
@@ -262,7 +283,7 @@ def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 @with_out
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     """Return `log(1 + exp(beta * input)) / beta`; `input` where `beta * input > threshold`."""
     return _run("_softplus", False, input, beta, threshold)
 
@@ -307,6 +328,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     Raises:
         ClgradRuntimeError: `input` has no dims, or an odd size along `dim`.
     """
+    check_tensor("glu", input)
     if not input._meta.ndim:
         raise ClgradRuntimeError("glu: glu does not support 0-dimensional tensors.")
     dim = wrap_dim(dim, input._meta.ndim, "glu")

@@ -12,6 +12,7 @@ from clgrad.errors import (
     DTypeError,
 )
 from clgrad.functional._forms import Choice, choice, forms
+from clgrad.functional._given import check_tensor
 from clgrad.functional._out import with_out
 from clgrad.ops.registry import OPS
 from clgrad.tensor import Tensor
@@ -60,6 +61,10 @@ def _div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Choice:
     Raises:
         ClgradRuntimeError: another `rounding_mode`, or integers rounded divided by 0.
     """
+    if not isinstance(rounding_mode, str | None):
+        raise ClgradTypeError(
+            f"div(): argument 'rounding_mode' must be str, not {type(rounding_mode).__name__}."
+        )
     if rounding_mode is None:
         return choice("div", input, other)
     if rounding_mode not in ("trunc", "floor"):
@@ -153,6 +158,7 @@ def _lerp(input: Tensor, end: Tensor, weight: Any) -> Choice:
     Raises:
         DTypeError: the tensors' dtypes differ; there is no promotion.
     """
+    check_tensor("lerp", input)
     for name, side in (("end", end), ("weight", weight)):
         if isinstance(side, Tensor) and side._meta.dtype is not input._meta.dtype:
             raise DTypeError(
@@ -190,6 +196,7 @@ def _nan_to_num(
     neginf: float | None = None,
 ) -> Choice:  # fmt: skip
     """Return `input` with `nan` (0), `posinf` and `neginf` (the largest numbers) in their place."""
+    check_tensor("nan_to_num", input)
     largest = _LARGEST.get(input._meta.dtype.name)
     if largest is None:
         return choice("copy", input)
@@ -298,6 +305,7 @@ def float_power_(input: Tensor, exponent: Any) -> Tensor:
 
 def positive(input: Tensor) -> Tensor:
     """Return `input` itself; raises `DTypeError` for bools."""
+    check_tensor("positive", input)
     if input.dtype is dtypes.bool_:
         raise DTypeError("positive: The `+` operator, on a bool tensor is not supported.")
     return input

@@ -11,6 +11,7 @@ from clgrad import writing
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradRuntimeError, DTypeError
 from clgrad.functional._forms import choice
+from clgrad.functional._given import check_tensor
 from clgrad.functional._out import with_out
 from clgrad.tensor import Tensor
 
@@ -38,6 +39,7 @@ def frexp(input: Tensor) -> Frexp:
     Raises:
         DTypeError: `input` is not floating-point.
     """
+    check_tensor("frexp", input)
     if input._meta.dtype.kind != "f":
         raise DTypeError(
             f"frexp: torch.frexp() only supports floating-point dtypes, got {input.dtype.name}. "

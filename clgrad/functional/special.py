@@ -8,6 +8,7 @@ from typing import Any
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradRuntimeError
 from clgrad.functional._forms import Choice, choice, forms, in_place
+from clgrad.functional._given import integer
 from clgrad.functional._out import with_out
 from clgrad.ops.registry import REQUIRED, composite
 from clgrad.tensor import Tensor
@@ -22,6 +23,7 @@ def _polygamma(n: int, input: Tensor) -> Choice:
     Raises:
         ClgradRuntimeError: `n` is below zero.
     """
+    n = integer("polygamma", n)
     if n < 0:
         raise ClgradRuntimeError(
             f"polygamma: polygamma(n, x) does not support negative n, got {n}."

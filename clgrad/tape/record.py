@@ -335,9 +335,9 @@ class OpNode(Node):
                     raise freed(self)
                 one = self.saved[self.rule.names.index(name)]
                 return one if attribute.startswith("_raw") else one.unpack(self, name)
-            context = Context(self, (), None)
-            if name in context.numbers() or name in self.plan.params:
-                return context.param(name)
+            given = Context(self, (), None).numbers() | self.plan.params
+            if name in given:
+                return given[name]
         raise AttributeError(f"{self.name()} has no attribute {attribute!r}")
 
 

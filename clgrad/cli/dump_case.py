@@ -32,9 +32,19 @@ _SHAPES: dict[str, tuple[Shape, ...]] = {
     "bmm": ((4, 64, 128), (4, 128, 32)),
     "matmul": ((64, 128), (128, 32)),
     "squeeze": ((64, 1, 128),),
+    "index_select": ((64, 128), (32,)),
+    "index_add": ((64, 128), (32,), (32, 128)),
+    "index_copy": ((64, 128), (32,), (32, 128)),
+    "embedding": ((64, 128), (4, 32)),
     "squeeze_dim": ((64, 1, 128),),
     "squeeze_dims": ((64, 1, 128),),
 }
+_SAMPLES: dict[str, Any] = {
+    "dim": 0, "dims": (0,), "shifts": 1, "repeats": 2, "chunks": 2, "pad": (1, 1), "reduce": "sum",
+    "split_size_or_sections": 32, "start": 1, "length": 2, "value": 1.0, "offset": 0,
+}  # fmt: skip
+"""What parameters of plain functions are where the command line does not say."""
+_INDICES, _MASKS = ("index", "indices"), frozenset(("mask", "condition"))
 _FUNCTIONS = ("clgrad", "clgrad.nn.functional", "clgrad.special", "clgrad.linalg", "clgrad.fft")
 
 
@@ -191,24 +201,28 @@ def _function_case(
 ) -> Case:  # fmt: skip
     given = {key: _literal(text) for key, text in wanted.params}
     kinds = inspect.Parameter
-    positional = [
+    needed = [
         p.name for p in inspect.signature(function).parameters.values()
-        if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD) and p.name not in given
+        if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
         and p.default is kinds.empty
     ]  # fmt: skip
+    given = {n: _SAMPLES[n] for n in needed if n in _SAMPLES} | given
+    positional = [n for n in needed if n not in given]
     listed = positional[:1] == ["tensors"]  # as of cat and stack
     least = 2 if listed else max(len(positional), 1)
     count = len(wanted.shapes) if wanted.shapes else least
     if listed:
         positional = []
     labels = tuple((*positional, *(f"x{k}" for k in range(len(positional), count)))[:count])
-    operands = _operands(labels, _shapes(name, wanted, count), wanted, device)
+    operands = _operands(labels, _shapes(name, wanted, count), wanted, device, _MASKS)
     params = tuple((p, _fixed(p, v)) for p, v in given.items())
 
     def call() -> Any:
         try:
             tensors = [t for _, t in operands]
-            return function(*([tensors] if listed else tensors), **dict(params))
+            if listed or any(n not in needed for n in labels):
+                return function(*([tensors] if listed else tensors), **dict(params))
+            return function(**dict(operands), **dict(params))
         except (TypeError, AttributeError) as error:
             if isinstance(error, ClgradError):
                 raise
@@ -246,6 +260,8 @@ def _operands(
     made = []
     for k, (label, shape) in enumerate(zip(labels, shapes, strict=True)):
         dtype = dtypes.bool_ if label in masks else kinds[min(k, len(kinds) - 1)]
+        if label in _INDICES and not wanted.dtypes:
+            dtype = dtypes.int64
         made.append((label, sample_tensor(shape, dtype, device, wanted.strided)))
     return tuple(made)
 

@@ -190,6 +190,7 @@ def test_index_out_of_range_that_only_the_device_sees(device: Any) -> None:
         z = clgrad.zeros(3).index_add(0, _unknown(np.array([-1])), clgrad.ones(1))
         with pytest.raises(IndexError, match="index_add: index -1"):
             z.tolist()
+        assert z.tolist() == [0.0, 0.0, 0.0]  # nothing is written where nothing was meant
         with pytest.raises(IndexError, match="index 7 is out of bounds"):  # known to the host
             x.index_select(0, clgrad.tensor([7]))
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 from clgrad.dispatch import apply
 from clgrad.dtypes import bool_
 from clgrad.errors import ClgradTypeError, DTypeError, ShapeError, UnsupportedDTypeError
+from clgrad.functional.padding import constant_pad_nd
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.convolution import conv, conv_image, conv_output, conv_weight
 from clgrad.ops.meta import Meta
@@ -79,29 +80,6 @@ _convolution = composite(
     saves={"input": _SAVED, "weight": _SAVED, "bias": _SAVED},
     params=tuple((name, REQUIRED) for name in _PARAMS), node_name="ConvolutionBackward0",
     doc="A convolution or transposed convolution; the number 0 stands for no bias.",
-)  # fmt: skip
-
-
-def _pad_end(x: Tensor, end: tuple[int, ...]) -> Tensor:
-    before = x._meta.shape
-    lead = len(before) - len(end)
-    shape = before[:lead] + tuple(n + e for n, e in zip(before[lead:], end, strict=True))
-    out: Tensor = x._zeros(shape)
-    _inner(out, before).copy_(x)
-    return out
-
-
-def _inner(x: Any, shape: tuple[int, ...]) -> Any:
-    for d, n in enumerate(shape):
-        if x.shape[d] != n:
-            x = x.narrow(d, 0, n)
-    return x
-
-
-_pad_end_op = composite(
-    "_pad_end", "x", _pad_end, backward=lambda ctx, g: (_inner(g, ctx.shape("x")),),
-    params=(("end", REQUIRED),), node_name="ConstantPadNdBackward0",
-    doc="Zeros after the last elements of the last dims.",
 )  # fmt: skip
 
 
@@ -295,7 +273,7 @@ def _call(
     batched = input._meta.ndim == dims + 2
     x = input if batched else unsqueeze(input, 0)
     if end:
-        x = apply(_pad_end_op, (x,), (end,))
+        x = constant_pad_nd(x, [n for e in reversed(end) for n in (0, e)])
     y: Tensor = apply(_convolution, (x, weight, 0 if bias is None else bias), static)
     return y if batched else squeeze(y, 0)
 

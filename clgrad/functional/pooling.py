@@ -417,8 +417,7 @@ def _lp_function(rank: int) -> Callable[..., Tensor]:
         for k in each(name, "kernel_size", hashable(kernel_size), rank):
             taps *= k
         out = mean(input**norm_type, kernel_size, stride, 0, ceil_mode)
-        sign = (out > 0).to(out.dtype) - (out < 0).to(out.dtype)
-        made: Tensor = (sign * out.abs().relu() * taps) ** (1.0 / norm_type)
+        made: Tensor = (out.sign() * out.abs().relu() * taps) ** (1.0 / norm_type)
         return made
 
     call.__name__ = call.__qualname__ = name

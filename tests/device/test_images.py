@@ -41,9 +41,9 @@ SIZES: dict[int, list[dict[str, Any]]] = {
      ("nearest-exact", 5), ("linear", 3), ("bilinear", 4), ("trilinear", 5), ("bicubic", 4),
      ("area", 3), ("area", 4), ("area", 5)],
 )  # fmt: skip
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_interpolate(device: Any, mode: str, ndim: int, dtype: str) -> None:
+def test_interpolate(device: Any, mode: str, ndim: int) -> None:
     (x,) = arrays(SHAPES[ndim])
+    dtype = "float64" if mode in ("bilinear", "bicubic") else "float32"
     ways: list[dict[str, Any]] = [{}]
     if mode in ("linear", "bilinear", "trilinear", "bicubic"):
         ways = [{"align_corners": False}, {"align_corners": True}]
@@ -116,18 +116,21 @@ def test_local_response_norm(device: Any) -> None:
             compare(_case("local_response_norm", size, alpha=0.3, k=2.0), arrays(shape))
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
-@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
-def test_grid_sample(device: Any, mode: str, padding: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "padding", "align"),
+    [("bilinear", "zeros", False), ("bilinear", "border", True), ("bilinear", "reflection", False),
+     ("nearest", "zeros", True), ("nearest", "reflection", True), ("bicubic", "border", False),
+     ("bicubic", "zeros", True), ("bicubic", "reflection", False)],
+)  # fmt: skip
+def test_grid_sample(device: Any, mode: str, padding: str, align: bool) -> None:
     x, grid, v, space = arrays((2, 3, 5, 4), (2, 3, 6, 2), (2, 2, 3, 4, 5), (2, 2, 3, 2, 3))
 
-    def case(align: bool) -> Any:
-        return lambda m, x, grid: m.nn.functional.grid_sample(x, grid, mode, padding, align)
+    def case(m: Any, x: Any, grid: Any) -> Any:
+        return m.nn.functional.grid_sample(x, grid, mode, padding, align)
 
-    for align in (False, True):
-        first_order(case(align), [x, grid * 0.9])
-        if mode != "bicubic":
-            first_order(case(align), [v, space * 0.9])
+    first_order(case, [x, grid * 0.9])
+    if mode != "bicubic" and padding == "zeros":
+        first_order(case, [v, space * 0.9])
 
 
 def first_order(case: Any, inputs: list[Any]) -> None:

@@ -28,7 +28,7 @@ static T cg_i0e(T x)
         term = term * w * T((2 * k - 1) * (2 * k - 1)) / T(k);
         sum += term;
     }}
-    T far = sum * sqrt(w * C(1.2732395447351628));
+    T far = sum * C(0.3989422804014327) / sqrt(a);
     return a <= {_split} ? near : (x == x ? far : x);
 }}
 """
@@ -51,7 +51,7 @@ static T cg_i1e(T x)
         term = term * w * T((2 * k - 1) * (2 * k - 1) - 4) / T(k);
         sum += term;
     }}
-    T far = sum * sqrt(w * C(1.2732395447351628));
+    T far = sum * C(0.3989422804014327) / sqrt(a);
     T y = a <= {_split} ? near : far;
     return x == x ? copysign(y, x) : x;
 }}

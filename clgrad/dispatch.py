@@ -376,22 +376,36 @@ def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:
 class ViewsNode(Node):
     """Node of a function that returns several views of one tensor."""
 
-    __slots__ = ("source",)
+    __slots__ = ("join", "source")
 
     source: Any
+    join: tuple[str, int] | None  # how the gradients of all parts make one, and along which dim
 
     def apply(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> Sequence[Any]:
         given = [(g, m.layout) for g, m in zip(grads, self._metas, strict=True) if g is not None]
         if not given:
             return (None,)
+        if self.join is not None and 2 * len(given) > len(grads):
+            first = given[0][0]
+            parts = [
+                first._zeros(m.shape) if g is None else g
+                for g, m in zip(grads, self._metas, strict=True)
+            ]
+            return (getattr(first, self.join[0])(parts, self.join[1]),)
         return (given[0][0]._embed_all(given, self.source.layout),)
 
 
 _view_nodes: dict[str, type[ViewsNode]] = {}
 
 
-def apply_views(name: str, x: Tensor, metas: Sequence[Any]) -> tuple[Tensor, ...]:
-    """Return several views of `x`: one node with several outputs, called `name`."""
+def apply_views(
+    name: str, x: Tensor, metas: Sequence[Any], join: tuple[str, int] | None = None
+) -> tuple[Tensor, ...]:
+    """Return several views of `x`: one node with several outputs, called `name`.
+
+    Args:
+        join: `("_cat", dim)` or `("_stack", dim)` where that makes `x` of all of them again.
+    """
     grad = mode.grad
     creation = MULTI_OUTPUT if grad else INFERENCE if mode.inference else NO_GRAD
     results = tuple([make_view(x, meta, creation) for meta in metas])
@@ -400,7 +414,7 @@ def apply_views(name: str, x: Tensor, metas: Sequence[Any]) -> tuple[Tensor, ...
         if cls is None:
             cls = _view_nodes.setdefault(name, type(name, (ViewsNode,), {"__slots__": ()}))
         node = cls((edge_of(x),), metas)
-        node.source = x._meta
+        node.source, node.join = x._meta, join
         for number, result in enumerate(results):
             result._grad_fn = node
             result._output_nr = number

@@ -239,7 +239,8 @@ def _install_internals() -> None:
     _install("_embed_all", lambda g, given, base: views.embed_all(apply, given, base))
     _install("_part", lambda g, layout, base: views.part(apply, g, layout, base))
     _install("_scatter", lambda g, part, layout, base: views.scatter(apply, g, part, layout, base))
-    _install("_stack", lambda g, parts: joining.stack(parts))
+    _install("_stack", lambda g, parts, dim=0: joining.stack(parts, dim))
+    _install("_cat", lambda g, parts, dim=0: joining.cat(parts, dim))
     _install("_pick", lambda x, at, picking: _at.pick("index", x, at, picking))
     _install(
         "_place",

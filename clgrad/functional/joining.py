@@ -21,6 +21,7 @@ from clgrad.functional.picking import take
 from clgrad.functional.shaping import expand, reshape, unsqueeze
 from clgrad.layout import Layout, wrap_dim
 from clgrad.layout import broadcast_shapes as _common_shape
+from clgrad.ops.joining import join_signature
 from clgrad.ops.meta import Meta, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.signature import Signature, common_device, signature, write_signature
@@ -39,8 +40,19 @@ def _cat(*arguments: Any) -> Tensor:
     return _joined(parts, *_cat_plan(tuple([p._meta for p in parts]), dim))
 
 
+MANY = 8
+"""Parts from which on they are joined by kernels of sixteen each, instead of a write for each. A
+write takes what makes the part into its kernel; those parts are stored first."""
+
+Plan = tuple[Meta, tuple[Signature | None, ...]]
+
+
 def _joined(parts: Sequence[Tensor], meta: Meta, writes: Sequence[Signature | None]) -> Tensor:
-    """Write each part into its place of a new tensor."""
+    """Join parts by one signature, or write each into its place of a new tensor."""
+    if len(writes) < len(parts):
+        (whole,) = writes
+        values = tuple([part._storage.value for part in parts])
+        return fresh(dispatch.backend.record(whole, values, ()), meta)
     value = dispatch.backend.empty(meta.device, meta.numel, meta.dtype)
     for part, sig in zip(parts, writes, strict=True):
         if sig is None:
@@ -57,13 +69,16 @@ def _joined(parts: Sequence[Tensor], meta: Meta, writes: Sequence[Signature | No
 
 
 @lru_cache(maxsize=1024)
-def _cat_plan(parts: tuple[Meta, ...], dim: int) -> tuple[Meta, tuple[Signature | None, ...]]:
-    """Return the meta of tensors one after the other, and how each is written."""
+def _cat_plan(parts: tuple[Meta, ...], dim: int) -> Plan:
+    """Return the meta of tensors one after the other, and how they are joined."""
     device = common_device(_cat_op(len(parts), "cat"), parts, None)
     dtype = result_type([(p.dtype, "dim" if p.ndim else "zero") for p in parts])
     shape = list(parts[0].shape)
     shape[dim] = sum(p.shape[dim] for p in parts)
     meta = fresh_meta(dtype, tuple(shape), device)
+    plain = all(p.dtype is dtype and p.numel and p.layout.is_contiguous for p in parts)
+    if len(parts) >= MANY and plain:
+        return meta, (join_signature(_cat_op(len(parts), "cat"), parts, dim, meta),)
     start, places = 0, []
     for part in parts:
         places.append(meta.layout.narrow(dim, start, part.shape[dim]))
@@ -155,7 +170,7 @@ def _stack(*arguments: Any) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
-def _stack_plan(parts: tuple[Meta, ...], dim: int) -> tuple[Meta, tuple[Signature | None, ...]]:
+def _stack_plan(parts: tuple[Meta, ...], dim: int) -> Plan:
     wide = [meta_of(p.dtype, p.layout.unsqueeze(dim), p.device) for p in parts]
     return _cat_plan(tuple(wide), dim)
 

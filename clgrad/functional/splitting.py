@@ -73,7 +73,7 @@ def split(
         )
     starts = range(0, total, size) if total else [0]
     lengths = tuple([min(size, total - s) for s in starts])
-    return apply_views("SplitBackward0", tensor, _pieces(tensor._meta, d, lengths))
+    return apply_views("SplitBackward0", tensor, _pieces(tensor._meta, d, lengths), ("_cat", d))
 
 
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Parts:
@@ -90,7 +90,9 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
             f"split_with_sizes: expects split_sizes to sum exactly to {total} (input tensor's size "
             f"at dimension {d}), but got split_sizes={list(lengths)}. Expected none below 0."
         )
-    return apply_views("SplitWithSizesBackward0", input, _pieces(input._meta, d, lengths))
+    return apply_views(
+        "SplitWithSizesBackward0", input, _pieces(input._meta, d, lengths), ("_cat", d)
+    )
 
 
 @numpy_names
@@ -114,7 +116,7 @@ def unbind(input: Tensor, dim: int = 0) -> Parts:
             f"unbind: Dimension specified as {dim} but tensor has no dimensions. Expected one."
         )
     d = wrap_dim(integer("unbind", dim), input._meta.ndim, "unbind")
-    return apply_views("UnbindBackward0", input, _entries(input._meta, d))
+    return apply_views("UnbindBackward0", input, _entries(input._meta, d), ("_stack", d))
 
 
 def tensor_split(

@@ -12,6 +12,7 @@ from clgrad.errors import ClgradIndexError
 from clgrad.expr import evaluate
 from clgrad.ops.finding import Count, Find
 from clgrad.ops.indexing import Pick, Picking
+from clgrad.ops.joining import Join
 from clgrad.ops.scan import Scan
 from clgrad.ops.signature import Signature
 from clgrad.ops.sorting import PositionsInOrder, SortedPositions
@@ -113,10 +114,15 @@ def _positions_in_order(family: Any, sig: Signature, reads: Sequence[Array]) -> 
     return found
 
 
+def _join(family: Any, sig: Signature, reads: Sequence[Array]) -> Array:
+    return np.concatenate(reads, family.dim)
+
+
 FAMILIES: dict[type, Callable[[Any, Signature, Sequence[Array]], Array]] = {
     Pick: pick,
     Count: _count,
     Find: _find,
+    Join: _join,
     Scan: _scan,
     SortedPositions: _sorted_positions,
     PositionsInOrder: _positions_in_order,

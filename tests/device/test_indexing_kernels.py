@@ -270,3 +270,40 @@ def test_functions_as_in_pytorch(device: Any) -> None:
             check(case, views=False)
     finally:
         clgrad.set_default_device(None)
+
+
+def test_many_parts_are_joined_in_few_launches(variant: Any) -> None:
+    rng = np.random.default_rng(5)
+    rows = [rng.standard_normal((3, n, 5)).astype(np.float32) for n in (1, 7, 2, 4, 1, 3, 9, 1, 2)]
+    many = [rng.integers(0, 100, 33) for _ in range(35)]
+    x, y = [clgrad.tensor(r) for r in rows], [clgrad.tensor(m) for m in many]
+    recorder.flush()
+    watch.reset()
+    cat, stacked = clgrad.cat(x, 1), clgrad.stack(y, 1)
+    recorder.flush()
+    assert watch.reset().launches == 1 + 3
+    last = clgrad.cat([x[0].transpose(0, 2), *[p.transpose(0, 2) for p in x[1:]]], 1)
+    pairs = {
+        "cat": (cat, np.concatenate(rows, 1)),
+        "stack": (stacked, np.stack(many, 1)),
+        "strided": (last, np.concatenate([r.transpose(2, 1, 0) for r in rows], 1)),
+        "numbers": (clgrad.stack(list(y[0])), many[0]),
+    }
+    _equal(pairs)
+
+
+def test_gradients_of_all_parts_are_joined(device: Any) -> None:
+    clgrad.set_default_device(device)
+    try:
+        for how in (lambda x: x.unbind(1), lambda x: x.split([1, 2, 3], 1), lambda x: x.chunk(3)):
+            x = clgrad.arange(24.0).reshape(4, 6).requires_grad_()
+            parts = how(x)
+            total = sum((k + 1) * (p * p).sum() for k, p in enumerate(parts) if k != 1)
+            total.backward()
+            want = clgrad.zeros(4, 6)
+            for k, p in enumerate(how(want)):
+                with clgrad.no_grad():
+                    p.copy_((k + 1) * 2.0 * (k != 1) * how(x.detach())[k])
+            assert x.grad.tolist() == want.tolist()
+    finally:
+        clgrad.set_default_device(None)

@@ -137,7 +137,11 @@ class Builder:
             max(batch * panels * columns * self.width * outer * inner.size, 1)
         )  # fmt: skip
         if outer * inner.size:
-            blocks = inner.x == 1 and inner.size >= self.width
+            blocks = ""
+            if inner.x == 1 and inner.size >= self.width:
+                blocks = "long"
+            elif inner.x == 1 and inner.size > self.width // 4 and _goes_on(k[:3], self.width):
+                blocks = "short"
             spec = PanelSpec(lines.dtype, self.acc, self.width, columns, blocks)
             slices = max(1, min(outer, ITEMS * self.traits.compute_units // (batch * panels)))
             part = ceil_div(outer, slices)
@@ -149,6 +153,15 @@ class Builder:
             size = (panels, ceil_div(outer, part), batch)
             self.launches.append(LoweredLaunch(spec, args, size, (1, 1, 1)))
         return target
+
+
+def _goes_on(outer: Sequence[Dim], width: int) -> bool:
+    """Whether `width` elements follow the start of each run, but for runs of the last slice.
+
+    The same run of the last slice lies behind it by some of the strides.
+    """
+    steps = [d.x for d in outer if d.size > 1]
+    return bool(steps) and min(steps) >= width
 
 
 def merge(dims: Sequence[Dim]) -> list[Dim]:

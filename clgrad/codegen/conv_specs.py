@@ -112,7 +112,7 @@ class PanelSpec:
     acc: DType
     width: int
     vectors_per_panel: int
-    blocks: bool
+    blocks: str
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""

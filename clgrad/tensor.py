@@ -476,4 +476,5 @@ def wrap(storage: Storage, meta: Meta, cls: type[Tensor] = Tensor) -> Tensor:
 
 
 handed.tensor = Tensor
+handed.size = Size
 handed.wrap = wrap

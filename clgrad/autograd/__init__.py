@@ -12,6 +12,7 @@ from clgrad.autograd.origins import explaining
 from clgrad.autograd.saving import (
     _unsafe_preserve_version_counter as _unsafe_preserve_version_counter,
 )
+from clgrad.autograd.variable import Variable
 from clgrad.tape.anomaly import (
     detect_anomaly,
     is_anomaly_check_nan_enabled,
@@ -34,6 +35,7 @@ __all__ = [
     "Function",
     "GradcheckError",
     "SavedTensor",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",

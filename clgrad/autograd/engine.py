@@ -10,9 +10,11 @@ from clgrad import dispatch
 from clgrad.autograd import traces
 from clgrad.autograd.running import running
 from clgrad.autograd.task import Root, Task, seed
+from clgrad.creation import current
 from clgrad.tape import anomaly
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.node import Edge, Node
+from clgrad.tape.noting import listeners
 from clgrad.tape.saved import pack_hooks
 
 DEEPEST = 24
@@ -84,7 +86,7 @@ def _run_nodes(
 
 def _elsewhere(function: Callable[[], list[Any]]) -> list[Any]:
     """Return what `function()` gives in another thread, whose stack is empty, in our modes."""
-    modes = (mode, anomaly.mode, pack_hooks)
+    modes = (mode, anomaly.mode, pack_hooks, listeners, current)
     ours = [dict(vars(one)) for one in modes]
     made: list[Any] = []
 

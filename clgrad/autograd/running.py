@@ -100,12 +100,14 @@ def will_engine_execute_node(node: Node) -> bool:
     task = _present("will_engine_execute_node")
     if task.needed is None:
         return node in task.pending
+    if node not in task.needed:
+        return False
     if isinstance(node, AccumulateGrad) and not task.accumulate:
         raise AutogradError(
             "will_engine_execute_node: a leaf node was passed, but we are currently running "
             "autograd.grad(), which does not come to leaves. Hint: ask for the node before it."
         )
-    return node in task.needed
+    return True
 
 
 def current_graph_task_execution_order() -> list[Node]:

@@ -17,12 +17,14 @@ class Handed:
         tensor: the class `Tensor`.
         wrap: `(storage, meta) -> Tensor`, with no autograd state.
         apply: `dispatch.apply(op, operands, static=())`.
+        size: the class `Size`.
         plan: `(op, kinds) -> Plan`, of an op without static parameters.
         compute: `(plan, values, numbers) -> Tensor`: record it, without history.
     """
 
-    __slots__ = ("apply", "compute", "plan", "tensor", "wrap")
+    __slots__ = ("apply", "compute", "plan", "size", "tensor", "wrap")
 
+    size: Any
     tensor: Any
     wrap: Callable[..., Any]
     apply: Callable[..., Any]

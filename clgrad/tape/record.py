@@ -20,7 +20,7 @@ from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
 from clgrad.tape import noting
 from clgrad.tape.complaints import freed
-from clgrad.tape.derivative import Context
+from clgrad.tape.derivative import MISSING, Context, saved_attribute
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import Edge, Grads, Node, next_sequence
@@ -323,21 +323,11 @@ class OpNode(Node):
         return zip(self.rule.names, self.saved or (), strict=False)
 
     def __getattr__(self, attribute: str) -> Any:
-        """Read `_saved_self`, `_saved_other`, `_saved_result`, or any name of the op's record."""
+        """Read `_saved_self`, `_saved_result`, `_saved_dim`, … or any name of the op's record."""
         if attribute.startswith(("_saved_", "_raw_saved_")):
-            name = attribute.removeprefix("_raw").removeprefix("_saved_")
-            op = self.plan.op
-            inputs = op.inputs
-            alias = {"result": "y", "self": inputs[0], "other": inputs[-1]}
-            name = name if name in inputs else alias.get(name, name)
-            if name in self.rule.names:
-                if self.saved is None:
-                    raise freed(self)
-                one = self.saved[self.rule.names.index(name)]
-                return one if attribute.startswith("_raw") else one.unpack(self, name)
-            given = Context(self, (), None).numbers() | self.plan.params
-            if name in given:
-                return given[name]
+            found = saved_attribute(self, attribute)
+            if found is not MISSING:
+                return found
         raise AttributeError(f"{self.name()} has no attribute {attribute!r}")
 
 

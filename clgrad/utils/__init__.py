@@ -2,3 +2,4 @@
 
 from clgrad.utils import checkpoint as checkpoint
 from clgrad.utils import data as data
+from clgrad.utils.swapping import swap_tensors as swap_tensors

@@ -80,12 +80,14 @@ def _fitted(arg: Any, kind: str) -> Any:
 
     Numbers nearly always fit, so they are only looked at when a launch has failed.
     """
-    if not isinstance(arg, bool | int | float):
+    if kind == BUFFER or not isinstance(arg, bool | int | float):
         return arg
     dtype = np.dtype(kind)
     with np.errstate(over="ignore"):
         if dtype.kind == "f":
             return float(dtype.type(arg))
+        if isinstance(arg, float):
+            return arg
         bits = 8 * dtype.itemsize
         return int(np.array(int(arg) % (1 << bits), f"u{dtype.itemsize}").astype(dtype))
 
@@ -192,8 +194,9 @@ class Kernel:
             raise self.program.error_at_launch(self.name, describe(error)) from error
         if isinstance(error, cl.Error) and error.code != cl.status_code.INVALID_ARG_VALUE:
             raise self._failure(error, global_size, local_size) from error
-        fitted = tuple([_fitted(a, kind) for a, kind in zip(args, self.source.args, strict=True)])
-        if fitted != args:
+        kinds = self.source.args
+        fitted = tuple([_fitted(a, kind) for a, kind in zip(args, kinds, strict=False)])
+        if len(args) == len(kinds) and fitted != tuple(args):
             return self._enqueue(self._fetch(), self.device.queue, fitted, global_size, local_size)
         raise self._misfit(args, error) from error
 

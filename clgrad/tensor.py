@@ -167,13 +167,6 @@ class Tensor:
         """Return the element of the storage at which this tensor begins."""
         return self._meta.layout.offset
 
-    def data_ptr(self) -> int:
-        """Return a number that tensors share when their first elements are one.
-
-        It is no address: memory of a device has none on the host.
-        """
-        return id(self._storage) + self._meta.layout.offset * self._meta.dtype.itemsize
-
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether elements lie in row-major order without gaps."""
         check_memory_format("is_contiguous", memory_format)

@@ -36,7 +36,6 @@ from clgrad.layout import Layout
 from clgrad.shapes import Shape, merge_dims
 from clgrad.traits import DeviceTraits
 
-COMBINES = ("set", "add", "mul", "max", "min")
 SEGMENT = 4096
 """Elements of a row that a work-item of a CPU takes at most."""
 COLUMNS = 256
@@ -54,7 +53,7 @@ class ScatterSpec:
     """The kernel `scatter.cl.j2`.
 
     Attributes:
-        dtype: of source and target. `combine`: one of `COMBINES`.
+        dtype: of source and target. `combine`: set, add, mul, max or min.
         indices: dtype of each index.
         walking, meeting: number of dims of either kind; the walking ones come first.
         source_last, out_last, index_last: stride along the last walking dim: 0, 1, or 2 for an

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from clgrad.layout import Layout
-from clgrad.ops.registry import OPS, REQUIRED, Op, composite, view
+from clgrad.ops.registry import REQUIRED, Op, composite, view
 
 
 def _reshaped(ctx: Any, g: Any) -> tuple[Any]:
@@ -256,7 +256,3 @@ def scatter(apply: Any, g: Any, part: Any, layout: Layout, base: Layout) -> Any:
         return apply(scatter_op, (g, part), (layout,))
     flat = apply(embed_op, (g,), (base, _in_storage((layout,), base)))
     return _through(apply(scatter_op, (flat, part), (layout,)), base)
-
-
-VIEWS = tuple(op for op in OPS.values() if op.kind == "view")
-"""The view ops of this module."""

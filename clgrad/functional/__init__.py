@@ -7,95 +7,18 @@ are methods of `Tensor` too, with the tensor as first argument. Where `nn.functi
 
 from __future__ import annotations
 
+from importlib import import_module
 from types import ModuleType
 
-from clgrad.functional import (
-    activation,
-    adding,
-    arithmetic,
-    arranging,
-    convolution,
-    custom,
-    deprecated,
-    diagonals,
-    distances,
-    distinct,
-    dropping,
-    einsum,
-    embedding,
-    finding,
-    grids,
-    imaging,
-    inspecting,
-    joining,
-    making,
-    memory_forms,
-    normalization,
-    norms,
-    order_statistics,
-    padding,
-    parts,
-    picking,
-    placing,
-    pooling,
-    products,
-    reductions,
-    refilling,
-    remaining,
-    sampling,
-    scans,
-    shaping,
-    softmax,
-    sorting,
-    special,
-    splitting,
-    statistics,
-    view_forms,
-    windows,
-)
+_NAMES = """
+    activation adding arithmetic arranging convolution custom deprecated diagonals distances
+    distinct dropping einsum embedding finding grids imaging inspecting joining making
+    memory_forms normalization norms order_statistics padding parts picking placing pooling
+    products reductions refilling remaining sampling scans shaping softmax sorting special
+    splitting statistics view_forms windows
+"""
 
-FAMILIES: tuple[ModuleType, ...] = (
-    activation,
-    adding,
-    arithmetic,
-    arranging,
-    convolution,
-    custom,
-    deprecated,
-    diagonals,
-    distances,
-    distinct,
-    dropping,
-    einsum,
-    embedding,
-    finding,
-    grids,
-    imaging,
-    inspecting,
-    joining,
-    making,
-    memory_forms,
-    normalization,
-    norms,
-    order_statistics,
-    padding,
-    parts,
-    picking,
-    placing,
-    pooling,
-    products,
-    reductions,
-    refilling,
-    remaining,
-    sampling,
-    scans,
-    shaping,
-    softmax,
-    sorting,
-    special,
-    splitting,
-    statistics,
-    view_forms,
-    windows,
+FAMILIES: tuple[ModuleType, ...] = tuple(
+    import_module(f"{__name__}.{name}") for name in _NAMES.split()
 )
 """The modules whose functions users see."""

@@ -8,17 +8,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from twin import Case, plain, same
+from twin import Case, cases, plain, same
 
-CASES: list[Any] = []
-
-
-def case(words: str = "") -> Any:
-    def enter(program: Case) -> Case:
-        CASES.append(pytest.param(program, words, id=program.__name__))
-        return program
-
-    return enter
+CASES, case = cases()
 
 
 def x3(m: Any) -> Any:

@@ -9,17 +9,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from twin import Case, same
+from twin import Case, cases, same
 
-CASES: list[Any] = []
-
-
-def case(words: str = "") -> Any:
-    def enter(program: Case) -> Case:
-        CASES.append(pytest.param(program, words, id=program.__name__))
-        return program
-
-    return enter
+CASES, case = cases()
 
 
 @case()

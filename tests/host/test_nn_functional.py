@@ -10,20 +10,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from twin import Case, close, same
+from twin import Case, cases, close, same
 
 import clgrad
 from clgrad.testing.interpreter import interpreted
 
-CASES: list[Any] = []
-
-
-def case(words: str = "") -> Any:
-    def enter(program: Case) -> Case:
-        CASES.append(pytest.param(program, words, id=program.__name__))
-        return program
-
-    return enter
+CASES, case = cases()
 
 
 def data(m: Any, *shape: int, grad: bool = True, scale: float = 1.0) -> Any:

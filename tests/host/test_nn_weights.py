@@ -13,21 +13,13 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from twin import Case, same
+from twin import Case, cases, same
 from twin_net import data, fill, net
 
 import clgrad
 from clgrad.testing.interpreter import interpreted
 
-CASES: list[Any] = []
-
-
-def case(words: str = "") -> Any:
-    def enter(program: Case) -> Case:
-        CASES.append(pytest.param(program, words, id=program.__name__))
-        return program
-
-    return enter
+CASES, case = cases()
 
 
 def symmetric(m: Any) -> Any:

@@ -11,20 +11,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from twin import Case, same
+from twin import Case, cases, same
 
 import clgrad
 from clgrad.testing.interpreter import interpreted
 
-CASES: list[Any] = []
-
-
-def case(words: str = "") -> Any:
-    def enter(program: Case) -> Case:
-        CASES.append(pytest.param(program, words, id=program.__name__))
-        return program
-
-    return enter
+CASES, case = cases()
 
 
 def leaves(m: Any) -> Any:

@@ -11,12 +11,27 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import clgrad
 from clgrad.testing.interpreter import interpreted
 
 Case = Callable[[Any], Any]
 _BUILTIN = (IndexError, TypeError, ValueError, NotImplementedError, RuntimeError)
+
+
+def cases() -> tuple[list[Any], Callable[..., Callable[[Case], Case]]]:
+    """Return a list of test parameters and the decorator `case(words)` that enters a program."""
+    entered: list[Any] = []
+
+    def case(words: str = "") -> Callable[[Case], Case]:
+        def enter(program: Case) -> Case:
+            entered.append(pytest.param(program, words, id=program.__name__))
+            return program
+
+        return enter
+
+    return entered, case
 
 
 def plain(value: Any) -> Any:

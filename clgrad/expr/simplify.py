@@ -1,12 +1,14 @@
 """Rewrite formulas by identities that hold for every IEEE value, NaN and signed zeros included.
 
 So `x * 1` and `x - 0` become `x`, and `x + 0` (which turns -0.0 into 0.0) and `0 * x` stay. Numbers
-are folded while they have no dtype yet. What it is not: algebra that rounds differently.
+are folded while they have no dtype yet; that an integer is no NaN is seen once it has one. What it
+is not: algebra that rounds differently.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -199,6 +201,18 @@ def _or(node: Expr) -> Expr | None:
     return None
 
 
+def _with_itself(equal: bool) -> Callable[[Expr], Expr | None]:
+    """Return the rule of comparing a value with itself, whose answer only a NaN can change."""
+
+    def rule(node: Expr) -> Expr | None:
+        a, b = node.args
+        if a is b and a.dtype is not None and not a.dtype.is_floating_point:
+            return const(equal, node.dtype)
+        return None
+
+    return rule
+
+
 def _cast(node: Expr) -> Expr | None:
     (x,) = node.args
     return x if x.dtype is node.dtype else None
@@ -206,5 +220,6 @@ def _cast(node: Expr) -> Expr | None:
 
 _RULES = {
     "neg": _neg, "add": _add, "sub": _sub, "mul": _mul, "div": _div, "pow": _pow,
-    "where": _where, "not": _not, "and": _and, "or": _or, "cast": _cast,
+    "eq": _with_itself(True), "ne": _with_itself(False), "where": _where, "not": _not,
+    "and": _and, "or": _or, "cast": _cast,
 }  # fmt: skip

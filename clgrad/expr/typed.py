@@ -12,6 +12,7 @@ from clgrad.dtypes import DType, bool_, float32, float64, int64, uint32, uint64
 from clgrad.errors import DTypeError, FormulaError
 from clgrad.expr.functions import TABLE, Function
 from clgrad.expr.node import CONST, NAME, Expr, call, const, rebuild
+from clgrad.expr.simplify import simplify_node
 
 _LOGICAL = ("and", "or", "not")
 
@@ -45,7 +46,8 @@ def typed(expr: Expr, env: Mapping[str, Expr], compute: DType) -> Expr:
             if node.dtype is not None:
                 return node
             return const(node.number, bool_ if isinstance(node.value, bool) else compute)
-        return _call(node, args, compute)
+        made = _call(node, args, compute)
+        return simplify_node(made) if made.dtype is bool_ else made  # no integer is NaN
 
     return rebuild(expr, make)
 

@@ -213,6 +213,13 @@ def test_typed_computes_in_one_dtype_and_casts_leaves() -> None:
     assert typed(parse("random_bits(n, 1, 2) + 1"), env, int64).args[0].args[0].dtype is uint32
 
 
+def test_only_floats_differ_from_themselves() -> None:
+    formula = parse("a > b or (a != a and b == b)")
+    for dtype, left in ((int32, "a > b"), (float32, "a > b or (a != a and b == b)")):
+        env = {key: name(key, dtype) for key in "ab"}
+        assert typed(formula, env, dtype) is typed(parse(left), env, dtype)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

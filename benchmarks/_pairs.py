@@ -33,6 +33,9 @@ TURN_SECONDS = 0.15
 # OpenMP workers spin for a while after a parallel region; let them fall asleep before the next turn
 PAUSE_SECONDS = 0.25
 MOST_REPETITIONS = 2000
+FOREIGN_SHARE = 0.1
+"""Of one core: what others may take of the machine in a turn, else the turn is repeated."""
+MOST_TRIES = 5
 
 
 def nothing() -> None:
@@ -125,6 +128,26 @@ def _answer(job: Job, do: str, path: str | None) -> Any:
 
 # ---- in the parent -------------------------------------------------------------------------------
 
+_TICK = 0.02  # seconds: counters step by 10 ms
+
+
+def _busy_seconds() -> float:
+    """Return the time that all cores have spent on programs, or 0 where nobody counts it."""
+    try:
+        fields = Path("/proc/stat").read_text().split(maxsplit=9)
+    except OSError:
+        return 0.0
+    # user, nice and system time; idle, waiting and interrupts are nobody's
+    return sum(float(x) for x in fields[1:4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _process_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (float(fields[11]) + float(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 class PeerError(RuntimeError):
     """A peer failed, or peers disagree."""
@@ -176,6 +199,25 @@ class Workers:
             raise PeerError(f"{peer} failed at {case} {dict(params)}: {answer['error']}")
         return answer["answer"]
 
+    def time(self, side: Side) -> float:
+        """Return the time of a side in one turn, taken again where others used the machine.
+
+        A turn counts as disturbed where the machine's cores were busy with more than the workers;
+        of turns that all were, the last one counts. Without Linux's counters every turn counts.
+        """
+        for _ in range(MOST_TRIES):
+            time.sleep(PAUSE_SECONDS)
+            busy, own, began = _busy_seconds(), self._own_seconds(), time.perf_counter()
+            seconds = float(self.ask(side.peer, "time", side.case, side.params))
+            elapsed = time.perf_counter() - began
+            foreign = _busy_seconds() - busy - (self._own_seconds() - own)
+            if foreign <= FOREIGN_SHARE * elapsed + _TICK:
+                break
+        return seconds
+
+    def _own_seconds(self) -> float:
+        return sum(_process_seconds(p.pid) for p in self._processes.values())
+
     def check(self, sides: Iterable[Side], rtol: float, atol: float) -> None:
         """Compare what several sides compute with the first; raises `PeerError`."""
         found: list[tuple[Side, list[Any]]] = []
@@ -205,8 +247,7 @@ class Workers:
         times: tuple[list[float], list[float]] = ([], [])
         for _ in range(rounds):
             for side, seconds in zip((own, other), times, strict=True):
-                time.sleep(PAUSE_SECONDS)
-                seconds.append(self.ask(side.peer, "time", side.case, side.params))
+                seconds.append(self.time(side))
         return Ratio.of(*times)
 
 

@@ -40,6 +40,8 @@ class DeviceTraits:
         correctly_rounded_divide: the build option for exact float32 division and sqrt is taken.
         cache_binaries: program binaries may be stored on disk (else the driver's cache is used).
         disabled: names of kernel variants that a canary found to miscompute here.
+        tuned: (class of problems, choice) as `clgrad tune` measured them here; see
+            `codegen.choice`.
     """
 
     cl_std: str = "CL1.2"
@@ -65,6 +67,7 @@ class DeviceTraits:
     correctly_rounded_divide: bool = False
     cache_binaries: bool = False
     disabled: tuple[str, ...] = ()
+    tuned: tuple[tuple[str, str], ...] = ()
 
     def vector_width(self, itemsize: int) -> int:
         """Return how many elements of `itemsize` bytes fill a native register, at most 16."""

@@ -7,12 +7,13 @@ launched in `matmul`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from clgrad.codegen.checks import PARAMETERS, CheckSpec, tests
+from clgrad.codegen.matmul_tuning import Slab
 from clgrad.codegen.source import SCALAR_CHARS, KernelSource
 from clgrad.codegen.template import render_kernel
 from clgrad.codegen.vectors import unaligned_helper, vector_access
@@ -23,6 +24,8 @@ from clgrad.traits import DeviceTraits
 
 _LONG = np.dtype(np.int64).char
 _INT = np.dtype(np.int32).char
+_BAND = 8
+"""Tiles that groups walk down before they go to the next column."""
 
 
 def sum_dtype(a: DType, b: DType) -> DType:
@@ -215,6 +218,7 @@ class DotSpec:
     rows: int
     columns: int
     width: int
+    a_packed: bool
     batch_rank: int
     split: bool = False
     epilogue: EpilogueSpec | None = None
@@ -229,8 +233,9 @@ class DotSpec:
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 6,
                   *(_LONG,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
             a=self.a, b=self.b, out=self.out, acc=self.acc.cl, rows=self.rows,
-            columns=self.columns, width=self.width, batch_rank=self.batch_rank, arrays=arrays,
-            split=self.split, fused=_fused(self.acc, traits),
+            columns=self.columns, width=self.width, a_packed=self.a_packed,
+            batch_rank=self.batch_rank, arrays=arrays, split=self.split,
+            fused=_fused(self.acc, traits),
         )  # fmt: skip
 
 
@@ -283,21 +288,19 @@ class MergeSpec:
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """The GPU kernel of local-memory tiles (`matmul_gpu.cl.j2`)."""
+    """The GPU kernel of local-memory tiles (`matmul_gpu.cl.j2` says what the fields mean)."""
 
     a: DType
     b: DType
     out: DType
     acc: DType
     wide_index: bool
-    rows: int
-    columns: int
-    height: int
-    breadth: int
-    tile_k: int
-    unroll: int
+    slab: Slab
     a_k_adjacent: bool
     b_column_adjacent: bool
+    a_width: int
+    b_width: int
+    c_width: int
     batch_rank: int
     split: bool = False
     epilogue: EpilogueSpec | None = None
@@ -308,13 +311,13 @@ class GroupSpec:
         index = _LONG if self.wide_index else _INT
         return finish_kernel(
             "matmul_gpu.cl.j2", "matmul_gpu", traits,
-            memory=(), stored=self.out, store_width=1, epilogue=self.epilogue,
+            memory=(), stored=self.out, store_width=self.c_width, epilogue=self.epilogue,
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * 7,
                   *(index,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
             a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
-            index="long" if self.wide_index else "int", rows=self.rows, columns=self.columns,
-            height=self.height, breadth=self.breadth, tile_k=self.tile_k, unroll=self.unroll,
+            index="long" if self.wide_index else "int", **asdict(self.slab), band=_BAND,
             a_k_adjacent=self.a_k_adjacent, b_column_adjacent=self.b_column_adjacent,
+            a_width=self.a_width, b_width=self.b_width, c_width=self.c_width,
             batch_rank=self.batch_rank, arrays=arrays, split=self.split,
             fused=_fused(self.acc, traits),
         )  # fmt: skip

@@ -29,23 +29,62 @@ _PART_K = 512
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A register tile: `rows` by `columns` vectors of `width`."""
+    """A register tile of `matmul.cl.j2`: `rows` by `columns` vectors of `width`; what is packed."""
 
     rows: int
     columns: int
     width: int
+    pack_a: bool = False
+    pack_b: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A tile of `matmul_dot.cl.j2`: `rows` by `columns` sums of vectors; A packed or not."""
+
+    rows: int
+    columns: int
+    width: int
+    pack_a: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """A local-memory tile: sums per work-item, work-items per group, depth, steps written out."""
+    """A local-memory tile of `matmul_gpu.cl.j2`, which says what the fields mean."""
 
     rows: int
     columns: int
+    block_rows: int
+    block_columns: int
     height: int
     breadth: int
     tile_k: int
     unroll: int
+
+    @property
+    def tile_m(self) -> int:
+        """Rows of a group."""
+        return self.rows * self.height
+
+    @property
+    def tile_n(self) -> int:
+        """Columns of a group."""
+        return self.columns * self.breadth
+
+    def local_bytes(self, itemsize: int) -> int:
+        """Return what the slabs take of local memory: two of A and two of B."""
+        lines = self.tile_m + self.block_rows + self.tile_n + self.block_columns
+        return 2 * self.tile_k * lines * itemsize
+
+    def copy_width(self, tile: int, along_k: bool, most: int) -> int:
+        """Return how many neighbours of a slab `tile` wide one work-item copies as a vector."""
+        width = most
+        while width > 1 and (
+            (self.tile_k if along_k else tile) % width
+            or tile * self.tile_k % (self.height * self.breadth * width)
+        ):
+            width //= 2
+        return width
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -67,28 +106,29 @@ def _registers(traits: DeviceTraits) -> int:
     return 16 if traits.vector_bytes == 32 else 32
 
 
-def _best(
-    m: int, n: int, batch: int, width: int, shapes: list[tuple[int, int]], units: int
-) -> tuple[int, int]:
-    """Return the (rows, columns) among `shapes` with the least estimated time.
+def _cost(
+    m: int, n: int, batch: int, width: int, shape: tuple[int, int], units: int
+) -> tuple[float, int]:
+    """Return the estimated time of a tile of (rows, columns); equal ones by their size.
 
     One step of k in a tile takes the longest of: its multiply-adds, its loads (of which a core does
     as many per cycle), and the latency of one multiply-add; a little more for what the loads cost
     beyond that, a vector of B more than an element of A.
     """
-
-    def cost(shape: tuple[int, int]) -> tuple[float, int]:
-        rows, columns = shape
-        step = max(rows * columns, rows + columns, _LATENCY) + 0.15 * rows + 0.5 * columns
-        tiles = ceil_div(m, rows) * ceil_div(n, columns * width) * batch
-        return ceil_div(tiles, units) * step, -rows * columns
-
-    return min(shapes, key=cost)
+    rows, columns = shape
+    step = max(rows * columns, rows + columns, _LATENCY) + 0.15 * rows + 0.5 * columns
+    tiles = ceil_div(m, rows) * ceil_div(n, columns * width) * batch
+    return ceil_div(tiles, units) * step, -rows * columns
 
 
 @lru_cache(maxsize=4096)
-def register_tile(m: int, n: int, batch: int, itemsize: int, traits: DeviceTraits) -> Tile:
-    """Return the tile of `matmul.cl.j2` for an (m, n) result; rows <= m and width <= n hold."""
+def register_tiles(
+    m: int, n: int, batch: int, itemsize: int, traits: DeviceTraits
+) -> tuple[Tile, ...]:
+    """Return tiles of `matmul.cl.j2` for an (m, n) result, the one estimated best first.
+
+    rows <= m and width <= n hold.
+    """
     m, batch = size_class(m), size_class(batch)
     width = traits.vector_width(itemsize)
     while width > n:
@@ -101,13 +141,15 @@ def register_tile(m: int, n: int, batch: int, itemsize: int, traits: DeviceTrait
         if rows <= m and (columns - 1) * width < n
         if rows * columns + columns + 1 <= registers and (rows < 8 or columns < 4)
     ]
-    rows, columns = _best(m, n, batch, width, shapes, traits.compute_units)
-    return Tile(rows, columns, width)
+    shapes.sort(key=lambda shape: _cost(m, n, batch, width, shape, traits.compute_units))
+    return tuple(Tile(rows, columns, width) for rows, columns in shapes)
 
 
 @lru_cache(maxsize=4096)
-def dot_tile(m: int, n: int, k: int, batch: int, itemsize: int, traits: DeviceTraits) -> Tile:
-    """Return the tile of `matmul_dot.cl.j2`; rows <= m and columns <= n hold."""
+def dot_tiles(
+    m: int, n: int, k: int, batch: int, itemsize: int, traits: DeviceTraits
+) -> tuple[Dot, ...]:
+    """Return tiles of `matmul_dot.cl.j2`, the best first; rows <= m and columns <= n hold."""
     m, batch = size_class(m), size_class(batch)
     width = traits.vector_width(itemsize)
     while width > max(k, 1):
@@ -119,8 +161,8 @@ def dot_tile(m: int, n: int, k: int, batch: int, itemsize: int, traits: DeviceTr
         for columns in (1, 2, 4, 8)
         if rows <= m and columns <= n and rows * columns + columns + 1 <= registers
     ]
-    rows, columns = _best(m, n, batch, 1, shapes, traits.compute_units)
-    return Tile(rows, columns, width)
+    shapes.sort(key=lambda shape: _cost(m, n, batch, 1, shape, traits.compute_units))
+    return tuple(Dot(rows, columns, width) for rows, columns in shapes)
 
 
 def pack_b(m: int, n: int, k: int, itemsize: int) -> bool:
@@ -146,20 +188,21 @@ def dot_wins(m: int, n: int, k: int, batch: int) -> bool:
 
 
 def strip_tiles(
-    m: int, n: int, k: int, batch: int, tile: Tile, itemsize: int, traits: DeviceTraits
-) -> int:
-    """Return how many row tiles one work-item walks down.
+    m: int, n: int, k: int, batch: int, rows: int, columns: int, itemsize: int,
+    traits: DeviceTraits,
+) -> int:  # fmt: skip
+    """Return how many tiles of `rows` by `columns` sums one work-item walks down.
 
     Long, so that a panel of B stays in the near cache; yet enough items for all units, and rows of
     A that stay in the next cache while the items of all panels read them.
     """
-    row_tiles = ceil_div(m, tile.rows)
-    panels = ceil_div(n, tile.columns * tile.width) * batch
-    flops = 2 * max(k, 1) * tile.rows * tile.columns * tile.width
+    row_tiles = ceil_div(m, rows)
+    panels = ceil_div(n, columns) * batch
+    flops = 2 * max(k, 1) * rows * columns
     wanted = ceil_div(8 * traits.compute_units, panels)
     affordable = max(1, row_tiles * flops // _ITEM_FLOPS)
     strips = max(1, min(row_tiles, wanted, affordable))
-    resident = max(4, _STRIP_BYTES // (tile.rows * max(k, 1) * itemsize))
+    resident = max(4, _STRIP_BYTES // (rows * max(k, 1) * itemsize))
     return min(ceil_div(row_tiles, strips), resident)
 
 
@@ -184,24 +227,45 @@ def part_length(k: int, parts: int) -> int:
     return ceil_div(ceil_div(k, parts), 16) * 16
 
 
-def slab(m: int, n: int, itemsize: int, traits: DeviceTraits) -> Slab:
-    """Return the local-memory tile for an (m, n) result that the device can hold."""
+def slabs(itemsize: int, traits: DeviceTraits) -> list[Slab]:
+    """Return the local-memory tiles that the device can hold, large ones first."""
     largest = min(traits.max_work_group, traits.preferred_work_group, 256)
     side = 16
     while side * side > largest:
         side //= 2
-    rows = 4 if m > 2 * side else 2 if m > side else 1
-    columns = 4 if n > 2 * side else 2 if n > side else 1
-    tile_k = 16
-    # every work-item copies the same whole number of elements: tile_k * rows is a multiple of side
-    while (
-        tile_k * min(rows, columns) > side
-        and local_bytes(rows, columns, side, tile_k, itemsize) > traits.local_bytes
-    ):
-        tile_k //= 2
-    return Slab(rows, columns, side, side, tile_k, min(_UNROLL, tile_k))
+    found = []
+    for rows, columns in ((8, 8), (8, 4), (4, 8), (4, 4), (4, 2), (2, 4), (2, 2), (1, 4), (1, 1)):
+        for tile_k in (32, 16, 8, 4):
+            if rows * columns >= 32 and tile_k > 8:
+                continue  # written out or not, what is on its way takes registers
+            shape = Slab(
+                rows, columns, min(rows, 4), min(columns, 4), side, side, tile_k,
+                min(_UNROLL, tile_k),
+            )  # fmt: skip
+            # every work-item copies the same whole number of elements
+            whole = all(n * tile_k % side == 0 for n in (rows, columns))
+            if whole and shape.local_bytes(itemsize) <= traits.local_bytes:
+                found.append(shape)
+    return found
 
 
-def local_bytes(rows: int, columns: int, side: int, tile_k: int, itemsize: int) -> int:
-    """Return what the two slabs of `matmul_gpu.cl.j2` take of local memory."""
-    return tile_k * (rows * side + 1 + columns * side) * itemsize
+@lru_cache(maxsize=4096)
+def ordered_slabs(
+    m: int, n: int, batch: int, itemsize: int, traits: DeviceTraits
+) -> tuple[Slab, ...]:
+    """Return the local-memory tiles for (m, n) results, the one estimated best first.
+
+    A large tile reads global memory less often; a small one wastes less at the edges and makes
+    enough groups of a small result.
+    """
+    m, batch = size_class(m), size_class(batch)
+
+    def cost(shape: Slab) -> tuple[float, int]:
+        groups = ceil_div(m, shape.tile_m) * ceil_div(n, shape.tile_n) * batch
+        # per step of k: multiply-adds, and what local and global memory are asked for
+        work = shape.rows * shape.columns
+        far = 4.0 * work * (1 / shape.tile_m + 1 / shape.tile_n)
+        step = work + (shape.rows + shape.columns) + far
+        return ceil_div(groups, traits.compute_units) * step, abs(shape.tile_k - 8)
+
+    return tuple(sorted(slabs(itemsize, traits), key=cost))

@@ -7,9 +7,11 @@ views around it, so the kernel knows one form only.
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Any
 
-from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad.codegen.matmul import lower_matmul
+from clgrad.codegen.matmul_form import MatmulProblem
 from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.dtypes import bool_
 from clgrad.errors import DTypeError, ShapeError
@@ -53,7 +55,7 @@ def _lower(sig: Signature, traits: DeviceTraits, epilogue: Epilogue | None) -> L
     problem = MatmulProblem(
         m=a.shape[-2], n=b.shape[-1], k=a.shape[-1], batch=sig.space[:-2],
         a_strides=a.strides, b_strides=b.strides, a_dtype=sig.dtypes[0], b_dtype=sig.dtypes[1],
-        out_dtype=sig.meta.dtype, epilogue=epilogue,
+        out_dtype=sig.meta.dtype, epilogue=epilogue, aligned=(gcd(a.offset, 4), gcd(b.offset, 4)),
     )  # fmt: skip
     return lower_matmul(problem, traits)
 

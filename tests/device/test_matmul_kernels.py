@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import gcd
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clgrad import dtypes, expr
-from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad.bringup.trial import Trial, stored, valued
+from clgrad.codegen.matmul import FAMILY, lower_matmul
+from clgrad.codegen.matmul_form import MatmulProblem
+from clgrad.codegen.matmul_tuning import Dot, Slab
 from clgrad.codegen.spec import Epilogue, ExtraOperand, Lowered
 
 FLOATS = [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16]
 INTS = [d for d in dtypes.ALL if d.is_integral]
-
-
-def to_bfloat16(values):
-    """Round float32 values to bfloat16 bits, to nearest even; NaN stays NaN."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
-    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
-
-
-def from_bfloat16(bits):
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def stored(values, dtype):
-    """Return what a device buffer of this dtype holds for these values."""
-    if dtype is dtypes.bfloat16:
-        return to_bfloat16(values)
-    return np.ascontiguousarray(values, dtype.numpy)
-
-
-def valued(array, dtype):
-    """Return the numbers of a stored array, in float64 or as they are for integers."""
-    if dtype is dtypes.bfloat16:
-        return from_bfloat16(array).astype(np.float64)
-    return array.astype(np.float64) if dtype.is_floating_point else array
 
 
 def strides_of(view, batch):
@@ -90,6 +69,7 @@ def multiply(device, a, b, dtype, traits=None, bases=None):
     problem = MatmulProblem(
         a.shape[-2], b.shape[-1], a.shape[-1], batch, strides_of(a, batch), strides_of(b, batch),
         dtype, dtype, dtype,
+        aligned=(gcd(offset_of(a, base_a), 4), gcd(offset_of(b, base_b), 4)),
     )  # fmt: skip
     lowered = lower_matmul(problem, traits or device.traits)
     out = np.empty((*batch, problem.m, problem.n), dtype.numpy)
@@ -383,3 +363,45 @@ def test_epilogue_gives_the_bits_of_its_formula_alone(device, flavour):
     offsets |= {("extra_offset", 0): 0, ("extra_offset", 1): 0}
     got = run(device, lower_matmul(problem, traits), arrays, offsets, np.empty_like(plain))
     assert np.array_equal(got, plain * scale + shift)
+
+
+def trial_error(device, problem, choice, traits):
+    """Return by how much the largest error exceeds its bound, nothing being written outside."""
+    sample = FAMILY.sample(problem, np.random.default_rng(14))
+    lowered = FAMILY.lower(problem, choice, traits)
+    trial = Trial(device, lowered, sample.arrays, sample.expected.size, sample.dtype)
+    result = trial.result()
+    assert result is not None, "wrote past the end of the result"
+    found = valued(result, sample.dtype).reshape(sample.expected.shape)
+    return (np.abs(found - sample.expected) - sample.bound).max()
+
+
+SLABS = [
+    Slab(8, 8, 4, 4, 16, 16, 8, 4), Slab(4, 8, 4, 4, 16, 16, 8, 2), Slab(4, 4, 4, 4, 16, 16, 32, 8),
+    Slab(2, 4, 2, 4, 16, 16, 8, 4), Slab(1, 1, 1, 1, 8, 8, 8, 4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("slab", SLABS, ids=lambda s: f"{s.tile_m}x{s.tile_n}x{s.tile_k}")
+def test_local_memory_tiles_with_and_without_vectors(device, slab):
+    """Aligned operands are copied by vectors; 3 bands of tiles with a ragged last one."""
+    traits = gpu_flavour(device)
+    rows = 9 * slab.tile_m + 4 if slab.tile_m <= 32 else slab.tile_m + 4
+    for text in (
+        f"matmul {rows}x{2 * slab.tile_k + 4}x{2 * slab.tile_n + 4} NN float32",
+        f"matmul {slab.tile_m + 3}x{slab.tile_k + 3}x{slab.tile_n + 5} TT float32",
+        "matmul 2*20x24x36 TT float16",
+    ):
+        assert trial_error(device, FAMILY.parse(text), slab, traits) <= 0
+
+
+@pytest.mark.parametrize("k", [16, 35, 64, 2500])
+def test_inner_products_of_packed_rows(device, k):
+    """A transposed A is copied to panels along k, the last of them moved back; also cut along k."""
+    traits = replace(device.traits, compute_units=64)
+    problem = FAMILY.parse(f"matmul 7x{k}x9 TT float32")
+    choice = next(c for c in FAMILY.candidates(problem, traits) if isinstance(c, Dot))
+    assert choice.pack_a
+    assert trial_error(device, problem, choice, traits) <= 0
+    stack = FAMILY.parse(f"matmul 3*7x{k}x9 TT float32")
+    assert trial_error(device, stack, choice, traits) <= 0

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from clgrad import dtypes
 from clgrad.codegen import matmul_tuning as tuning
-from clgrad.codegen.matmul import MatmulProblem, lower_matmul
+from clgrad.codegen.matmul import lower_matmul
+from clgrad.codegen.matmul_form import MatmulProblem
 from clgrad.codegen.matmul_specs import DotSpec, GroupSpec, MergeSpec, PackSpec, TileSpec
 from clgrad.errors import DTypeError, ShapeError
 from clgrad.traits import PRESETS, preset
@@ -233,21 +234,27 @@ sizes = st.integers(1, 5000)
 def test_tiles_keep_their_limits(m, n, k, batch, name):
     traits = preset(name)
     for itemsize in (4, 8):
-        tile = tuning.register_tile(m, n, batch, itemsize, traits)
-        assert tile.rows <= m
-        assert tile.width <= n
-        assert (tile.columns - 1) * tile.width < n
-        dot = tuning.dot_tile(m, n, k, batch, itemsize, traits)
-        assert dot.rows <= m
-        assert dot.columns <= n
-        strip = tuning.strip_tiles(m, n, k, batch, tile, itemsize, traits)
-        assert 1 <= strip <= tuning.ceil_div(m, tile.rows)
-        slab = tuning.slab(m, n, itemsize, traits)
-        assert slab.rows * slab.tile_k % slab.breadth == 0
-        assert slab.columns * slab.tile_k % slab.height == 0
-        side = slab.height
-        used = tuning.local_bytes(slab.rows, slab.columns, side, slab.tile_k, itemsize)
-        assert used <= traits.local_bytes
+        for tile in tuning.register_tiles(m, n, batch, itemsize, traits):
+            assert tile.rows <= m
+            assert tile.width <= n
+            assert (tile.columns - 1) * tile.width < n
+            strip = tuning.strip_tiles(
+                m, n, k, batch, tile.rows, tile.columns * tile.width, itemsize, traits
+            )
+            assert 1 <= strip <= tuning.ceil_div(m, tile.rows)
+        for dot in tuning.dot_tiles(m, n, k, batch, itemsize, traits):
+            assert dot.rows <= m
+            assert dot.columns <= n
+            assert dot.width <= k
+        for slab in tuning.ordered_slabs(m, n, batch, itemsize, traits):
+            assert slab.rows * slab.tile_k % slab.breadth == 0
+            assert slab.columns * slab.tile_k % slab.height == 0
+            assert slab.local_bytes(itemsize) <= traits.local_bytes
+            for along_k in (False, True):
+                width = slab.copy_width(slab.tile_m, along_k, 4)
+                copied = slab.height * slab.breadth * width
+                assert slab.tile_m * slab.tile_k % copied == 0
+                assert (slab.tile_k if along_k else slab.tile_m) % width == 0
 
 
 @given(st.integers(1, 100), sizes, sizes, st.integers(1, 10**7), st.sampled_from(sorted(PRESETS)))

@@ -1,0 +1,129 @@
+"""The choice between ways to compute one problem, as a kernel family offers it to the tuner.
+
+A family lists its candidates for (problem, traits), the one of its cost model first. What was
+measured on a device is part of its traits (`DeviceTraits.tuned`) and replaces that first one where
+it names another candidate; anything else there is passed over, so that no file can make a kernel
+that the family does not offer. Results are right whatever is chosen.
+
+Problems and choices travel between processes and files as text that people read:
+
+    matmul 128x784x512 NT float32  ->  tile rows=12 columns=2 width=16 pack_a=0 pack_b=1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clgrad.codegen.spec import Lowered
+from clgrad.dtypes import DType
+from clgrad.traits import DeviceTraits
+
+P = TypeVar("P")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Generic[P]):
+    """A problem with operands and what must come out.
+
+    Attributes:
+        problem: what to compute.
+        arrays: the operands as stored, from their offset 0 on.
+        expected: the result in float64, or exactly for integers.
+        bound: the largest error of each element.
+        dtype: of the result.
+    """
+
+    problem: P
+    arrays: list[NDArray[Any]]
+    expected: NDArray[Any]
+    bound: NDArray[Any]
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Family(Generic[P, C]):
+    """What a family of kernels gives to the tuner.
+
+    Attributes:
+        name: the first word of a problem's text.
+        describe: the text of a problem, or None for one that is not tuned.
+        parse: a problem of dense operands from a text; raises `ClgradValueError`.
+        key: the text of the class of sizes that a text belongs to; choices are kept by it.
+        candidates: choices for a problem, the family's own first; each is a frozen dataclass
+            whose fields are numbers, or a record with a `text`.
+        lower: the launches for a choice.
+        awkward: small problems of the same kind, with edges where kernels have theirs, on which a
+            candidate is checked before it is measured.
+        sample: operands of a problem and what must come out (None: leave that out).
+        work: operations of a problem.
+    """
+
+    name: str
+    describe: Callable[[P], str | None]
+    parse: Callable[[str], P]
+    key: Callable[[str], str]
+    candidates: Callable[[P, DeviceTraits], list[C]]
+    lower: Callable[[P, C, DeviceTraits], Lowered]
+    awkward: Callable[[P, C], list[P]]
+    sample: Callable[[P, np.random.Generator], Sample[P]]
+    work: Callable[[P], float]
+
+
+_families: dict[str, Family[Any, Any]] = {}
+_noted: dict[str, int] | None = None
+
+
+def register(family: Family[P, C]) -> Family[P, C]:
+    """Let the tuner know a family."""
+    _families[family.name] = family
+    return family
+
+
+def families() -> Sequence[Family[Any, Any]]:
+    """Return the families that have candidates."""
+    return tuple(_families.values())
+
+
+def family_of(text: str) -> Family[Any, Any] | None:
+    """Return the family that a problem's text belongs to."""
+    return _families.get(text.partition(" ")[0])
+
+
+def text_of(choice: Any) -> str:
+    """Return a choice as text: its kind, then its fields."""
+    kind = type(choice).__name__.lower()
+    return " ".join([kind, *(f"{name}={int(value)}" for name, value in asdict(choice).items())])
+
+
+def choose(family: Family[P, C], problem: P, traits: DeviceTraits) -> C | None:
+    """Return the candidate that was measured to be best here, or None where nothing is known."""
+    if _noted is None and not traits.tuned:
+        return None
+    text = family.describe(problem)
+    if text is None:
+        return None
+    if _noted is not None:
+        _noted[text] = _noted.get(text, 0) + 1
+    wanted = _table(traits.tuned).get(family.key(text))
+    if wanted is None:
+        return None
+    return next((c for c in family.candidates(problem, traits) if text_of(c) == wanted), None)
+
+
+@lru_cache(maxsize=16)
+def _table(tuned: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(tuned)
+
+
+def note() -> dict[str, int]:
+    """Begin to note the problems that are lowered; returns the counts, which go on growing."""
+    global _noted
+    _noted = {}
+    return _noted

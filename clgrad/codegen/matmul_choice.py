@@ -1,0 +1,190 @@
+"""How a matrix product may be computed, the cost model's choice first; problems as text.
+
+A text says sizes, layout and dtype: `matmul 64*128x64x512 NT float32` stands for 64 products of
+(128, 64) with (64, 512), where A has neighbours along k (`N`; rows adjacent: `T`; neither: `S`) and
+B along k (`T`; columns adjacent: `N`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import islice
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clgrad.codegen import matmul_tuning as tuning
+from clgrad.codegen.choice import Sample
+from clgrad.codegen.matmul_form import Form, MatmulProblem, small_form
+from clgrad.codegen.matmul_specs import sum_dtype
+from clgrad.codegen.matmul_tuning import Dot, Slab, Tile
+from clgrad.dtypes import ALL, DType, bfloat16, by_name, float16, float64
+from clgrad.errors import ClgradValueError
+from clgrad.traits import DeviceTraits
+
+Choice = Tile | Dot | Slab
+_MOST_TILES, _MOST_DOTS, _MOST_SLABS = 10, 4, 12
+_TEXT = re.compile(r"matmul (?:(\d+)\*)?(\d+)x(\d+)x(\d+) ([NTS])([NTS]) (\w+)")
+
+
+# ---- choices ------------------------------------------------------------------------------------
+
+
+def candidates(problem: MatmulProblem, traits: DeviceTraits) -> list[Choice]:
+    """Return the ways to compute a problem that is not empty, the one estimated best first."""
+    form = small_form(problem)
+    m, n, k, batch, size = form.m, form.n, form.k, form.batches, form.acc.itemsize
+    if not traits.is_cpu and "matmul" not in traits.disabled:
+        slabs = tuning.ordered_slabs(m, n, batch, size, traits)[:_MOST_SLABS]
+        unrolled = [
+            replace(x, unroll=u) for x in slabs[:4] for u in (2, 8)
+            if u <= x.tile_k and u != x.unroll
+        ]  # fmt: skip
+        return [*slabs, *unrolled]
+    tiles, dots = _tiles(form, traits), _dots(form, traits)
+    by_dots = dots and tuning.dot_wins(m, n, k, batch) and (not dots[0].pack_a or m <= n)
+    return [*dots, *tiles] if by_dots else [*tiles, *dots]
+
+
+def _tiles(form: Form, traits: DeviceTraits) -> list[Choice]:
+    m, n, k, size = form.m, form.n, form.k, form.acc.itemsize
+    pack_b = not form.columns_adjacent or tuning.pack_b(m, n, k, size)
+    pack_a = tuning.pack_a(n, k, form.a.dtype.cl != form.acc.cl)
+    tiles = tuning.register_tiles(m, n, form.batches, size, traits)
+    found = [replace(x, pack_a=pack_a, pack_b=pack_b) for x in islice(tiles, _MOST_TILES)]
+    other = [replace(x, pack_a=not pack_a) for x in found[:4]]
+    if form.columns_adjacent:
+        other += [replace(x, pack_b=not pack_b) for x in found[:4]]
+    return [*found, *(other if k > 0 else [])]
+
+
+def _dots(form: Form, traits: DeviceTraits) -> list[Dot]:
+    """Inner products need neighbours along k: in B they must be there, A can be packed."""
+    if form.b.first != 1 or (form.b.second == 1 and form.n > 1) or form.k == 0:
+        return []
+    pack_a = form.a.second != 1 and form.k > 1
+    tiles = tuning.dot_tiles(form.m, form.n, form.k, form.batches, form.acc.itemsize, traits)
+    return [replace(x, pack_a=pack_a) for x in tiles[:_MOST_DOTS]]
+
+
+# ---- text ---------------------------------------------------------------------------------------
+
+
+def describe(problem: MatmulProblem) -> str | None:
+    """Return the text of a problem, or None for an empty one or one of several dtypes."""
+    form = small_form(problem)
+    if min(form.m, form.n, form.k, form.batches) == 0 or form.a.dtype is not form.b.dtype:
+        return None
+    a = "N" if form.a.second == 1 else "T" if form.a.first == 1 else "S"
+    b = "N" if form.b.second == 1 else "T" if form.b.first == 1 else "S"
+    return _text(form.batches, form.m, form.k, form.n, a + b, form.a.dtype)
+
+
+def _text(batch: int, m: int, k: int, n: int, layout: str, dtype: DType) -> str:
+    stack = f"{batch}*" if batch > 1 else ""
+    return f"matmul {stack}{m}x{k}x{n} {layout} {dtype.name}"
+
+
+def _parsed(text: str) -> tuple[int, int, int, int, str, str, DType]:
+    found = _TEXT.fullmatch(text)
+    if found is None or found[7] not in {dtype.name for dtype in ALL}:
+        raise ClgradValueError(
+            f"tune: {text!r} is no product. Expected `matmul MxKxN NN float32`, with `BATCH*` "
+            "before M for several and N or T for each operand."
+        )
+    batch, m, k, n = (int(x or 1) for x in found.groups()[:4])
+    if min(batch, m, k, n) == 0:
+        raise ClgradValueError(f"tune: {text!r} is empty. Expected sizes of 1 or more.")
+    return batch, m, k, n, found[5], found[6], by_name(found[7])
+
+
+def key_of(text: str) -> str:
+    """Return the text of the class of sizes."""
+    batch, m, k, n, a, b, dtype = _parsed(text)
+    b_, m, k, n = (tuning.size_class(x) for x in (batch, m, k, n))
+    return _text(b_, m, k, n, a + b, dtype)
+
+
+def parse(text: str) -> MatmulProblem:
+    """Return the problem of a text; strided operands are every second element of a dense one."""
+    batch, m, k, n, a, b, dtype = _parsed(text)
+    return _dense(batch, m, k, n, a, b, dtype)
+
+
+def _dense(batch: int, m: int, k: int, n: int, a: str, b: str, dtype: DType) -> MatmulProblem:
+    stack = (batch,) if batch > 1 else ()
+    return MatmulProblem(
+        m, n, k, stack, _strides(a, m, k, bool(stack)), _strides(b, k, n, bool(stack)),
+        dtype, dtype, dtype, aligned=(4, 4),
+    )  # fmt: skip
+
+
+def _strides(layout: str, rows: int, columns: int, stacked: bool) -> tuple[int, ...]:
+    step = 2 if layout == "S" else 1
+    matrix = (1, rows) if layout == "T" else (step * columns, step)
+    return (step * rows * columns, *matrix) if stacked else matrix
+
+
+# ---- checking -----------------------------------------------------------------------------------
+
+
+def awkward(problem: MatmulProblem, choice: Choice) -> list[MatmulProblem]:
+    """Return problems with edges where the kernels of a choice have theirs."""
+    text = describe(problem)
+    assert text is not None
+    batch, m, k, n, a, b, dtype = _parsed(text)
+    if isinstance(choice, Slab):
+        rows, columns, depth = choice.tile_m, choice.tile_n, choice.tile_k
+    else:
+        lanes = choice.width if isinstance(choice, Tile) else 1
+        rows, columns, depth = choice.rows, choice.columns * lanes, choice.width
+    batch = min(batch, 3)
+    sizes = {
+        (min(m, rows + 1), min(k, 2 * depth + 3), min(n, columns + 1)),
+        (min(m, 2 * rows), min(k, 4 * depth), min(n, 2 * columns)),
+        (min(m, 2 * rows + 3), min(k, depth + 1), min(n, 2 * columns - 1)),
+    }
+    return [_dense(batch, *size, a, b, dtype) for size in sorted(sizes)]
+
+
+def sample(problem: MatmulProblem, generator: np.random.Generator) -> Sample[MatmulProblem]:
+    """Return random operands of a dense problem, their product, and bounds of its rounding."""
+    dtype = problem.a_dtype
+    shapes = [(*problem.batch, problem.m, problem.k), (*problem.batch, problem.k, problem.n)]
+    arrays, values = [], []
+    for shape, strides in zip(shapes, (problem.a_strides, problem.b_strides), strict=True):
+        span = 1 + sum(stride * (size - 1) for stride, size in zip(strides, shape, strict=True))
+        stored, value = _random(dtype, span, generator)
+        arrays.append(stored)
+        steps = tuple(stride * value.itemsize for stride in strides)
+        values.append(np.lib.stride_tricks.as_strided(value, shape, steps))
+    a, b = values
+    expected = np.matmul(a, b)
+    if not dtype.is_floating_point:
+        return Sample(problem, arrays, expected, np.zeros_like(expected), problem.out_dtype)
+    unit = 2.0**-53 if sum_dtype(dtype, dtype) is float64 else 2.0**-24
+    store = {float16: 2.0**-11, bfloat16: 2.0**-8}.get(problem.out_dtype, unit)
+    bound = (problem.k + 2) * unit * (np.abs(a) @ np.abs(b)) + store * np.abs(expected) + 1e-7
+    return Sample(problem, arrays, expected, bound, problem.out_dtype)
+
+
+def _random(
+    dtype: DType, count: int, generator: np.random.Generator
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Return random elements as stored, and their values."""
+    if dtype.is_integral:
+        whole = generator.integers(-9 if dtype.is_signed else 0, 9, count).astype(dtype.numpy)
+        return whole, whole
+    values = generator.uniform(-1, 1, count)
+    if dtype is bfloat16:
+        bits = (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+        return bits, (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    stored = values.astype(dtype.numpy)
+    return stored, stored.astype(np.float64)
+
+
+def work(problem: MatmulProblem) -> float:
+    """Return the multiplications and additions of a problem."""
+    return 2.0 * prod(problem.batch) * problem.m * problem.n * problem.k

@@ -221,7 +221,7 @@ def shown(x: Tensor) -> str:
         suffixes.append("grad_fn=<Invalid>")
     else:
         if node is not None:
-            suffixes.append(f"grad_fn=<{node.name()}>")
+            suffixes.append(f"grad_fn=<{type(node).__name__}>")
         elif requires_grad_of(x):
             suffixes.append("requires_grad=True")
     made = _joined(prefix + text, suffixes, len(prefix), options.linewidth)

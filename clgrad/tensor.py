@@ -211,13 +211,14 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        value = bool(value)
+        if not isinstance(value, bool):
+            raise AutogradError(f"requires_grad must be a bool, but got {value!r}.")
         if not self.is_leaf:
             if value:
                 return
             raise AutogradError(
                 "you can only change requires_grad flags of leaf variables. This one is a result "
-                f"of {self.grad_fn.name() if self.grad_fn else 'a view'}. Hint: use detach() for a "
+                f"of {type(self.grad_fn).__name__ if self.grad_fn else 'a view'}. Hint: use detach() for a "
                 "tensor without history."
             )
         if value and self._meta.dtype.kind != "f":
@@ -238,12 +239,31 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` and return the tensor."""
+        if not isinstance(requires_grad, bool):
+            raise ClgradTypeError(
+                "requires_grad_(): argument 'requires_grad' must be bool, not "
+                f"{type(requires_grad).__name__}."
+            )
         self.requires_grad = requires_grad
         return self
 
     @property
     def grad_fn(self) -> Node | None:
         return self._grad_fn if self._view is None else grad_fn_of(self)
+
+    def __delattr__(self, name: str) -> None:
+        if name == "_grad_fn":
+            raise AutogradError("_grad_fn cannot be deleted. Hint: detach() the tensor instead.")
+        super().__delattr__(name)
+
+    @property
+    def volatile(self) -> bool:
+        warnings.warn(
+            "volatile was removed (Variable.volatile is always False). Hint: no_grad().",
+            UserWarning,
+            stacklevel=2,
+        )
+        return False
 
     @property
     def is_leaf(self) -> bool:
@@ -318,6 +338,16 @@ class Tensor:
                 "Hint: use register_hook()."
             )
         return RemovableHandle(self._leaf_hooks().accumulated, hook)
+
+    @property
+    def _backward_hooks(self) -> Table | None:
+        """The hooks that `register_hook` entered for this tensor as it is now."""
+        hooks = self._hooks if self.grad_fn is None else self.grad_fn._hooks
+        return None if hooks is None else hooks.tensor.get(self._output_nr) or None
+
+    @_backward_hooks.deleter
+    def _backward_hooks(self) -> None:
+        raise AutogradError("_backward_hooks cannot be deleted. Hint: remove() of the handles.")
 
     def _leaf_hooks(self) -> NodeHooks:
         if self._hooks is None:

@@ -12,6 +12,7 @@ from clgrad.autograd.origins import explaining
 from clgrad.autograd.saving import (
     _unsafe_preserve_version_counter as _unsafe_preserve_version_counter,
 )
+from clgrad.autograd.saving import _unsafe_set_version_counter as _unsafe_set_version_counter
 from clgrad.autograd.variable import Variable
 from clgrad.tape.anomaly import (
     detect_anomaly,

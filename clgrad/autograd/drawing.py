@@ -66,7 +66,7 @@ def collect(roots: Sequence[Tensor]) -> list[Drawn]:
     for k, node in enumerate(order):
         position = node._place
         made = Drawn(
-            k, node.name(), [_meta(m) for m in node._metas], _saved(node),
+            k, type(node).__name__, [_meta(m) for m in node._metas], _saved(node),
             "" if position is None else describe(position).removeprefix(f"{Path.cwd()}{os.sep}"),
             "" if position is None else source_of(*line_of(position)),
         )  # fmt: skip

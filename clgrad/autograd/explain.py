@@ -110,7 +110,7 @@ def explain_grad(loss: Tensor, tensor: Tensor) -> Explanation:
     root = edge_of(loss)
     nodes = None if root is None else _way(root[0], target[0])
     if nodes is not None:
-        steps = tuple(_step(node.name(), node._place) for node in nodes)
+        steps = tuple(_step(type(node).__name__, node._place) for node in nodes)
         return Explanation(True, steps, (), f"gradients flow {names},")
     path, cuts = _data_path(loss, tensor)
     return Explanation(False, path, cuts, f"no gradient flows {names}:")

@@ -23,7 +23,7 @@ from clgrad.tape.inplace import (
     rebase,
     requires_grad_of,
 )
-from clgrad.tape.node import Edge, Grads, Node
+from clgrad.tape.node import NAMESPACE, Edge, Grads, Node
 from clgrad.tape.saved import SavedTensor, save, save_nothing, save_result
 from clgrad.tensor import Tensor
 
@@ -316,6 +316,7 @@ class Error(Node):
 
     __slots__ = ("function",)
 
+    _namespace = NAMESPACE
     function: str
 
     def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:

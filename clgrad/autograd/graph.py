@@ -6,6 +6,7 @@ reached from here.
 
 from __future__ import annotations
 
+import abc
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from clgrad.autograd.saving import (
 from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.tape.hooks import RemovableHandle
 from clgrad.tape.inplace import accumulator, edge_of
-from clgrad.tape.node import Node
+from clgrad.tape import node as nodes
 from clgrad.tensor import Tensor
 
 __all__ = [
@@ -42,12 +43,19 @@ __all__ = [
 ]
 
 
+class Node(abc.ABC):  # noqa: B024  # a name to ask `isinstance` with, as in PyTorch
+    """What every node of a graph is an instance of; `nodes.Node` says what one can do."""
+
+
+Node.register(nodes.Node)
+
+
 class GradientEdge(NamedTuple):
     """Where a tensor's gradient goes; stands for the tensor in `grad` and `backward`."""
 
-    node: Node
+    node: nodes.Node
     output_nr: int
-    ownership_token: Node | None = None
+    ownership_token: nodes.Node | None = None
 
 
 def get_gradient_edge(tensor: Tensor) -> GradientEdge:
@@ -100,9 +108,8 @@ def register_multi_grad_hook(
         def inner(grad: Tensor) -> None:
             notes = running.tasks[-1].notes
             if key not in notes:
-                nodes = [place() for place in places]
-                calls = [node for node in nodes if node and will_engine_execute_node(node)]
-                notes[key] = len(calls), [None] * len(places)
+                alive = [node for place in places if (node := place())]
+                notes[key] = sum(map(will_engine_execute_node, alive)), [None] * len(places)
             left, buffer = notes[key]
             buffer[number] = grad
             notes[key] = left - 1, buffer
@@ -115,14 +122,14 @@ def register_multi_grad_hook(
     return _Handles([t.register_hook(collect(k)) for k, t in enumerate(tensors)])
 
 
-def _place(tensor: Tensor) -> Callable[[], Node | None]:
+def _place(tensor: Tensor) -> Callable[[], nodes.Node | None]:
     """Return a function for the node to which a tensor's gradient goes; it keeps nothing alive."""
     node = tensor.grad_fn
     if node is not None:
         return weakref.ref(node)
     leaf = weakref.ref(tensor)
 
-    def found() -> Node | None:
+    def found() -> nodes.Node | None:
         alive = leaf()
         return None if alive is None or not alive.requires_grad else accumulator(alive)
 

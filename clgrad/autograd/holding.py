@@ -106,7 +106,7 @@ def _record(node: Node, name: str, saved: Any, numbers: dict[Any, int]) -> Saved
         elif value.recipe is not None:
             kind, value = "recipe", None
     return SavedRecord(
-        node=node.name(),
+        node=type(node).__name__,
         name=name,
         shape=Size(meta.shape),
         dtype=meta.dtype,

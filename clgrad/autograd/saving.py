@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -85,6 +85,14 @@ class disable_saved_tensors_hooks:  # noqa: N801  # PyTorch's name
         trace: TracebackType | None,
     ) -> None:
         pack_hooks.forbidden = self._before
+
+
+def _unsafe_set_version_counter(tensors: Sequence[Tensor], versions: Sequence[int]) -> None:
+    """Set how often each of some tensors counts as written; for who knows what was."""
+    for tensor, version in zip(tensors, versions, strict=True):
+        if version < 0:
+            raise AutogradError(f"Cannot set a version_counter to a value below 0: {version}")
+        tensor._family().version = version
 
 
 class _unsafe_preserve_version_counter:  # noqa: N801  # PyTorch's name

@@ -220,7 +220,7 @@ class Task(Pass):
 
 def _miscounted(node: Node, results: Sequence[Any]) -> AutogradError:
     return AutogradError(
-        f"{node.name()} returned an invalid gradient: {len(results)} gradients for "
+        f"{type(node).__name__} returned an invalid gradient: {len(results)} gradients for "
         f"{len(node._edges)} inputs. Expected one, or None, for each."
     )
 
@@ -345,7 +345,7 @@ def _invalid(grad: Any, maker: Node | None, made: Sequence[Any]) -> str:
     if maker is None:
         return "backward was given an invalid gradient -"
     index = next((k for k, one in enumerate(made) if one is grad), 0)
-    return f"Function {maker.name()} returned an invalid gradient at index {index} -"
+    return f"Function {type(maker).__name__} returned an invalid gradient at index {index} -"
 
 
 def seed(node: Node, number: int) -> Tensor:

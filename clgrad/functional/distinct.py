@@ -12,6 +12,7 @@ from clgrad.functional._out import with_out
 from clgrad.functional.joining import cat
 from clgrad.functional.sorting import positions
 from clgrad.layout import wrap_dim
+from clgrad.ops.registry import composite
 from clgrad.ops.sorting import positions_in_order
 from clgrad.tensor import Tensor
 
@@ -49,20 +50,23 @@ def unique(
         return_counts: also how often each occurs.
         dim: compare whole slices along this dim.
     """
-    x = input.detach()
     if dim is not None:
-        return _slices(x, dim, return_inverse, return_counts, False)
+        return apply(unique_dim, (input,), (dim, return_inverse, return_counts, False))
+    return apply(unique2, (input,), (return_inverse, return_counts))
+
+
+def _unique(x: Any, with_inverse: bool, with_counts: bool) -> Any:
     flat, n = x.reshape(-1), x.numel()
     if not n:
         none = zeros(0, dtype=int64, device=x.device)
-        return _given(flat, none.reshape(x.shape), none, return_inverse, return_counts)
+        return _given(flat.clone(), none.reshape(x.shape), none, with_inverse, with_counts)
     order = positions(flat, 0)
     ordered = flat.gather(0, order)
     starts, number, counts = _runs(_changes(ordered), n)
-    inverse = number.new_zeros((n,)).scatter(0, order, number) if return_inverse else None
+    inverse = number.new_zeros((n,)).scatter(0, order, number) if with_inverse else None
     if inverse is not None:
         inverse = inverse.reshape(x.shape)
-    return _given(ordered.gather(0, starts), inverse, counts, return_inverse, return_counts)
+    return _given(ordered.gather(0, starts), inverse, counts, with_inverse, with_counts)
 
 
 def _changes(ordered: Any) -> Any:
@@ -75,16 +79,19 @@ def unique_consecutive(
     dim: int | None = None,
 ) -> Any:  # fmt: skip
     """Return the first element of each run of equal ones; see `unique`."""
-    x = input.detach()
     if dim is not None:
-        return _slices(x, dim, return_inverse, return_counts, True)
+        return apply(unique_dim, (input,), (dim, return_inverse, return_counts, True))
+    return apply(unique_runs, (input,), (return_inverse, return_counts))
+
+
+def _unique_consecutive(x: Any, with_inverse: bool, with_counts: bool) -> Any:
     flat, n = x.reshape(-1), x.numel()
     if not n:
         none = zeros(0, dtype=int64, device=x.device)
-        return _given(flat, none.reshape(x.shape), none, return_inverse, return_counts)
+        return _given(flat.clone(), none.reshape(x.shape), none, with_inverse, with_counts)
     starts, number, counts = _runs(_changes(flat), n)
     values = flat.gather(0, starts)
-    return _given(values, number.reshape(x.shape), counts, return_inverse, return_counts)
+    return _given(values, number.reshape(x.shape), counts, with_inverse, with_counts)
 
 
 def _slices(x: Any, dim: int, with_inverse: bool, with_counts: bool, as_is: bool) -> Any:
@@ -99,7 +106,7 @@ def _slices(x: Any, dim: int, with_inverse: bool, with_counts: bool, as_is: bool
                 "be applied"
             )
         none = zeros(0, dtype=int64, device=x.device)
-        return _given(x, none, none, with_inverse, with_counts)
+        return _given(x.clone(), none, none, with_inverse, with_counts)
     rows = moved.reshape((n, -1))
     order = arange(n, device=x.device)
     if not as_is:
@@ -111,6 +118,20 @@ def _slices(x: Any, dim: int, with_inverse: bool, with_counts: bool, as_is: bool
     values = ordered.index_select(0, starts).reshape((starts.shape[0], *moved.shape[1:]))
     inverse = number.new_zeros((n,)).scatter(0, order, number) if with_inverse else None
     return _given(values.movedim(0, d), inverse, counts, with_inverse, with_counts)
+
+
+unique2 = composite(
+    "unique2", "x", _unique, backward=None, add=False,
+    params=(("with_inverse", False), ("with_counts", False)),
+)  # fmt: skip
+unique_runs = composite(
+    "unique_consecutive", "x", _unique_consecutive, backward=None, add=False,
+    params=(("with_inverse", False), ("with_counts", False)),
+)  # fmt: skip
+unique_dim = composite(
+    "unique_dim", "x", _slices, backward=None, add=False,
+    params=(("dim", 0), ("with_inverse", False), ("with_counts", False), ("as_is", False)),
+)  # fmt: skip
 
 
 # ---- places in an order --------------------------------------------------------------------------
@@ -239,10 +260,19 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     size = max(high + 1, minlength)
     if weights is None:
         return _counted(x, size)  # type: ignore[no-any-return]  # a Tensor
-    weights = weights.detach()
+    return apply(weighted_counts, (x, weights), (size,))  # type: ignore[no-any-return]  # a Tensor
+
+
+def _weighted_counts(x: Any, weights: Any, size: int) -> Any:
     dtype = weights.dtype if weights.dtype.name == "float32" else float64
     total: Any = zeros(size, dtype=dtype, device=x.device)
-    return total.scatter_add(0, x, weights.to(dtype))  # type: ignore[no-any-return]  # a Tensor
+    return total.scatter_add(0, x, weights.to(dtype))
+
+
+weighted_counts = composite(
+    "bincount", "x, weights", _weighted_counts, backward=None, node_name="NotImplemented",
+    params=(("size", 0),), add=False,
+)  # fmt: skip
 
 
 @with_out

@@ -241,7 +241,7 @@ nextafter_bfloat16 = pointwise(
 )  # fmt: skip
 heaviside = pointwise(
     "heaviside", "x, values", "where(x == 0, values, where(x > 0, 1, 0))", numbers=(),
-    doc="0 below zero, 1 above, `values` at zero.",
+    node_name="NotImplemented", doc="0 below zero, 1 above, `values` at zero.",
 )  # fmt: skip
 
 # ---- casts -------------------------------------------------------------------------------------

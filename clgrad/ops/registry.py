@@ -358,7 +358,7 @@ def composite(
     inputs: str,
     forward: Callable[..., Any],
     *,
-    backward: Callable[..., Any],
+    backward: Callable[..., Any] | None,
     saves: Saves = (),
     params: Sequence[tuple[str, Any]] = (),
     numeric: Sequence[str] = (),
@@ -370,6 +370,7 @@ def composite(
     """Declare an op made of other ops whose gradient is written here and recorded as one node.
 
     Args:
+        backward: None for an op that has no gradient: to ask for one is an error.
         numeric: parameters that are kernel arguments; `forward` takes them after the inputs.
         add: enter it in the table; not where a plain function sorts its arguments.
     """

@@ -16,13 +16,13 @@ _SUFFIX = re.compile(r"Backward\d*$")
 
 def op_of(node: Any) -> str:
     """Return the name of what a node is the derivative of: `Mul` for `MulBackward0`."""
-    name: str = node.name()
+    name: str = type(node).__name__
     return _SUFFIX.sub("", name) or name
 
 
 def freed(node: Any) -> GraphFreedError:
     """Return the error for reading what a backward pass has released."""
-    who = "a node" if node is None else node.name()
+    who = "a node" if node is None else type(node).__name__
     if node is not None and node._place is not None:
         who += f", made at {describe(node._place)},"
     return GraphFreedError(
@@ -64,7 +64,7 @@ def _saver(saved: Any, node: Any, name: str) -> str:
     """Return a sentence that says which node had saved it, as what, and where."""
     role = "its result" if saved.output >= 0 else f"its input {name!r}" if name else "an input"
     place = "" if node._place is None else f" at {describe(node._place)}"
-    return f"{node.name()} had saved it as {role}{place}."
+    return f"{type(node).__name__} had saved it as {role}{place}."
 
 
 def detached(saved: Any, node: Any, name: str) -> AutogradError:

@@ -16,7 +16,7 @@ from clgrad.layout import Layout
 from clgrad.tape.complaints import freed, op_of
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
-from clgrad.tape.node import AccumulateGrad, Edge, Grads, Node
+from clgrad.tape.node import NAMESPACE, AccumulateGrad, Edge, Grads, Node
 
 DEFAULT, NO_GRAD, MULTI_OUTPUT, INFERENCE, CUSTOM = (
     "default", "no_grad", "multi_output", "inference", "custom",
@@ -253,6 +253,7 @@ class CopySlices(Node):
 
     __slots__ = ("layout", "node")
 
+    _namespace = NAMESPACE
     node: Node | None
 
     def __init__(self, base: Any, layout: Layout, node: Node) -> None:

@@ -26,6 +26,8 @@ Edge = tuple["Node", int]
 Grads = Sequence[Any]
 
 next_sequence = itertools.count().__next__
+NAMESPACE = "torch::autograd::"
+"""What PyTorch puts before the names of the nodes that it does not generate."""
 LAST = 1 << 62
 """Sequence number of nodes that must run as soon as they are ready."""
 
@@ -52,6 +54,7 @@ class Node:
     _seq: int
     _hooks: NodeHooks | None
     _leaf: Any = None  # only AccumulateGrad has one
+    _namespace = ""
 
     def __init__(self, edges: Sequence[Edge | None], metas: Sequence[Any]) -> None:
         self._edges = tuple(edges)
@@ -104,8 +107,8 @@ class Node:
         return ()
 
     def name(self) -> str:
-        """Return the name of the node's class, as PyTorch would call it."""
-        return type(self).__name__
+        """Return the name of the node's class, with PyTorch's namespace where that has one."""
+        return self._namespace + type(self).__name__
 
     @property
     def _place(self) -> Position | None:
@@ -165,7 +168,7 @@ class Node:
         self._seq = number
 
     def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self):#x}>"
+        return f"<{type(self).__name__} object at {id(self):#x}>"
 
 
 _accumulating = threading.Lock()  # two backward passes may end in one leaf
@@ -175,6 +178,8 @@ class AccumulateGrad(Node):
     """Adds what arrives to `variable.grad`; it holds the leaf, which refers to it weakly."""
 
     __slots__ = ("_leaf",)
+
+    _namespace = NAMESPACE
 
     def __init__(self, variable: Any) -> None:
         self._leaf = variable
@@ -256,6 +261,8 @@ class CopyBackwards(OverwriteNode):
     """Node of `copy_`, and of a gradient that was put into a leaf's `.grad`."""
 
     __slots__ = ()
+
+    _namespace = NAMESPACE
 
 
 def first_gradient(grad: Any, variable: Any) -> Any:

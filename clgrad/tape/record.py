@@ -23,7 +23,7 @@ from clgrad.tape.complaints import freed
 from clgrad.tape.derivative import MISSING, Context, saved_attribute
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
-from clgrad.tape.node import Edge, Grads, Node, next_sequence
+from clgrad.tape.node import NAMESPACE, Edge, Grads, Node, next_sequence
 from clgrad.tape.saved import SavedTensor, save, save_old, save_result
 
 _new = object.__new__
@@ -91,7 +91,8 @@ def node_class(op: Op, name: str) -> type[OpNode]:
     """Return the class of `op`'s nodes; its name is what `grad_fn` shows."""
     found = _classes.get((op, name))
     if found is None:
-        found = _classes.setdefault((op, name), type(name, (OpNode,), {"__slots__": ()}))
+        members = {"__slots__": (), "_namespace": NAMESPACE if name == "NotImplemented" else ""}
+        found = _classes.setdefault((op, name), type(name, (OpNode,), members))
     return found
 
 

@@ -149,7 +149,7 @@ class Frame:
 
     def note(self, node: Any) -> None:
         """Remember which node is about to save."""
-        self.node = node.name()
+        self.node = type(node).__name__
 
     # ---- the forward pass ----------------------------------------------------------------------
 

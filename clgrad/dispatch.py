@@ -215,7 +215,10 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     mode.grad = False
     try:
         assert op.forward is not None
-        result = op.forward(*operands, *plan.static)
+        if noting.Switch.open:
+            result = noting.forward(op, operands, plan.static)
+        else:
+            result = op.forward(*operands, *plan.static)
     finally:
         mode.grad = before
         if noting.Switch.open:
@@ -380,6 +383,15 @@ class ViewsNode(Node):
 
     source: Any
     join: tuple[str, int] | None  # how the gradients of all parts make one, and along which dim
+
+    @property
+    def _saved_dim(self) -> int | None:
+        return None if self.join is None else self.join[1]
+
+    @property
+    def _saved_self_sym_sizes(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.source.shape
+        return shape
 
     def apply(self, grads: Sequence[Any], wanted: Sequence[bool] | None) -> Sequence[Any]:
         given = [(g, m.layout) for g, m in zip(grads, self._metas, strict=True) if g is not None]

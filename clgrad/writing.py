@@ -19,6 +19,7 @@ from clgrad.layout import Layout, relation
 from clgrad.ops.meta import LIMIT, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, Op
 from clgrad.ops.signature import Signature, signature, write_signature
+from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import check_inference, check_inplace, edge_of, rebase, requires_grad_of
 from clgrad.tape.node import CopyBackwards, Edge, Node, OverwriteNode
@@ -225,6 +226,8 @@ def count(name: str, target: Tensor) -> None:
     """Count a write to `target`'s family."""
     if not target._inference:
         target._family().bump(name)
+    if noting.Switch.open:
+        noting.event("write", target)
 
 
 def run_(

@@ -160,6 +160,31 @@ def cdist(
     return made
 
 
+def _each_pair(x: Any) -> list[Any]:
+    """Return the numbers of the first and of the second row of each pair of rows."""
+    pairs = np.triu_indices(x.shape[0], 1)
+    return [tensor(index, dtype=int64, device=x.device) for index in pairs]
+
+
+def _pdist(x: Any, p: float) -> Any:
+    rows, others = (index_select(x, 0, index) for index in _each_pair(x))
+    return powered_norm(widened(rows) - others, p, -1, False).to(x.dtype)
+
+
+def _pdist_backward(ctx: Any, g: Any) -> tuple[Any]:
+    x, y, p = ctx.saved("x"), ctx.saved("y").unsqueeze(-1), ctx.param("p")
+    first, second = _each_pair(x)
+    difference = index_select(x, 0, first) - index_select(x, 0, second)
+    found = norm_gradient(g.unsqueeze(-1), difference, y, p, -1) if p else difference * 0
+    return (x._zeros(x.shape).index_add(0, first, found).index_add(0, second, -found),)
+
+
+_pdist_op = composite(
+    "pdist", "x", _pdist, backward=_pdist_backward, saves=("x", "y"), params=(("p", REQUIRED),),
+    doc="The p-norm of the difference of each row and each later one.",
+)  # fmt: skip
+
+
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """Return the p-norm of the difference of each row and each later one.
 
@@ -180,11 +205,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         )
     if p < 0:
         raise ClgradRuntimeError(f"pdist only supports non-negative p values, got {p}.")
-    pairs = np.triu_indices(input.shape[0], 1)
-    rows, others = (
-        index_select(input, 0, tensor(index, dtype=int64, device=input.device)) for index in pairs
-    )
-    made: Tensor = cdist(rows.unsqueeze(1), others.unsqueeze(1), p).reshape(-1)
+    made: Tensor = apply(_pdist_op, (input,), (float(p),))
     return made
 
 

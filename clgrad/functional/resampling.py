@@ -37,7 +37,7 @@ def _between(x: Tensor) -> Any:
     return None if dtype.compute is dtype else dtype.compute
 
 
-def _forward(x: Tensor, size: Any, scales: Any, mode: str, align: bool) -> Any:
+def _forward(x: Tensor, size: Any, scales: Any, mode: str, align: bool, given: Any) -> Any:
     """Resample dim after dim, the last first."""
     y, between = x.contiguous(), _between(x) if mode in ("linear", "cubic") else x._meta.dtype
     for d in reversed(range(len(size))):
@@ -61,7 +61,7 @@ def _backward(ctx: Any, g: Any) -> tuple[Any]:
 def _record(mode: str, dims: int) -> Op:
     return composite(
         f"_upsample_{mode.replace('-', '_')}{dims}d", "x", _forward, backward=_backward,
-        params=tuple((name, REQUIRED) for name in ("size", "scales", "mode", "align")),
+        params=tuple((name, REQUIRED) for name in ("size", "scales", "mode", "align", "given")),
         node_name=f"Upsample{_WORDS[mode]}{dims}DBackward0", doc=f"Images at another size, {mode}.",
     )  # fmt: skip
 
@@ -171,7 +171,8 @@ def interpolate(
             f"interpolate: mode {mode!r} is not implemented for {dtype.name}. "
             "Hint: input.float(), and round the result."
         )
-    resized: Tensor = apply(_RECORDS[mode, len(old)], (input,), (tuple(new), scales, kernel, align))
+    static = (tuple(new), scales, kernel, align, factors and tuple(map(float, factors)))
+    resized: Tensor = apply(_RECORDS[mode, len(old)], (input,), static)
     return resized
 
 

@@ -1,14 +1,12 @@
-"""What one may ask of the node of an op: its backward function, and users by PyTorch's names."""
+"""What the backward function of an op may ask of its node."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clgrad.ops.registry import Op
 from clgrad.ops.signature import reduced_dims
-from clgrad.tape.complaints import freed
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 
@@ -109,54 +107,3 @@ class Context:
         (x,) = self._node.plan.kinds
         dims = reduced_dims(self._node.plan.op.name, dim, x.ndim)
         return tensor.reshape(tuple(1 if d in dims else n for d, n in enumerate(x.shape)))
-
-
-MISSING: Any = object()
-_SECOND = frozenset(("other", "exponent", "mat2", "tensor2", "vec2", "weight", "target", "end"))
-_SIZES = re.compile(r"(\w+?)_sym_(?:sizes(?:_opt)?|argsize_(minus_)?(\d+))$")
-
-
-def saved_attribute(node: OpNode, attribute: str) -> Any:
-    """Return what PyTorch's node would have as `_saved_<name>` or `_raw_saved_<name>`.
-
-    Names are those of the op's record, `self` and `result`, the usual ones of a second operand, and
-    `<operand>_sym_sizes` for shapes. `MISSING` stands for what there is not.
-
-    Raises:
-        GraphFreedError: a backward released it.
-    """
-    raw = attribute.startswith("_raw")
-    name = attribute.removeprefix("_raw").removeprefix("_saved_")
-    context = Context(node, (), None)
-    sizes = _SIZES.match(name)
-    if sizes is not None:
-        operand = _operand(node, sizes[1])
-        kind = None if operand is None else context._kind(operand)
-        if kind is None or isinstance(kind, type):
-            return MISSING
-        if sizes[3] is None:
-            return handed.size(kind.shape)
-        return kind.shape[-int(sizes[3]) if sizes[2] else int(sizes[3])]
-    operand = _operand(node, name) or name
-    names = node.rule.names
-    if operand in names:
-        if node.saved is None:
-            raise freed(node)
-        one = node.saved[names.index(operand)]
-        return one if raw else one.unpack(node, operand)
-    numbers = context.numbers()
-    if operand in numbers:
-        return numbers[operand]
-    return node.plan.params.get(operand, MISSING)
-
-
-def _operand(node: OpNode, name: str) -> str | None:
-    """Return what the op's record calls an operand or the result."""
-    inputs = node.plan.op.inputs
-    if name in inputs:
-        return name
-    if name == "result":
-        return "y"
-    if name in ("self", "input"):
-        return inputs[0]
-    return inputs[1] if name in _SECOND and len(inputs) > 1 else None

@@ -20,7 +20,8 @@ from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
 from clgrad.tape import noting
 from clgrad.tape.complaints import freed
-from clgrad.tape.derivative import MISSING, Context, saved_attribute
+from clgrad.tape.derivative import Context
+from clgrad.tape.attributes import MISSING, next_functions, saved_attribute
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import NAMESPACE, Edge, Grads, Node, next_sequence
@@ -322,6 +323,11 @@ class OpNode(Node):
 
     def _saved_items(self) -> Iterable[tuple[str, Any]]:
         return zip(self.rule.names, self.saved or (), strict=False)
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """For each input that PyTorch could differentiate by, where its gradient goes."""
+        return next_functions(self)
 
     def __getattr__(self, attribute: str) -> Any:
         """Read `_saved_self`, `_saved_result`, `_saved_dim`, … or any name of the op's record."""

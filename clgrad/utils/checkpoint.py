@@ -22,12 +22,20 @@ from clgrad.tape.grad_mode import mode
 from clgrad.utils._checkpoint_frame import CheckpointError, Contexts, Frame, GraphExecGroup
 from clgrad.utils._checkpoint_log import Log
 from clgrad.utils._reentrant import run as run_reentrant
+from clgrad.utils._selective import (
+    CheckpointPolicy,
+    SelectiveCheckpointContext,
+    create_selective_checkpoint_contexts,
+)
 
 __all__ = [
     "CheckpointError",
+    "CheckpointPolicy",
     "GraphExecGroup",
+    "SelectiveCheckpointContext",
     "checkpoint",
     "checkpoint_sequential",
+    "create_selective_checkpoint_contexts",
     "noop_context_fn",
     "set_checkpoint_debug_enabled",
     "set_checkpoint_early_stop",

@@ -218,8 +218,7 @@ class Tensor:
                 return
             raise AutogradError(
                 "you can only change requires_grad flags of leaf variables. This one is a result "
-                f"of {type(self.grad_fn).__name__ if self.grad_fn else 'a view'}. Hint: use detach() for a "
-                "tensor without history."
+                f"of {type(self.grad_fn).__name__}. Hint: detach() gives one without history."
             )
         if value and self._meta.dtype.kind != "f":
             raise DTypeError(
@@ -258,11 +257,7 @@ class Tensor:
 
     @property
     def volatile(self) -> bool:
-        warnings.warn(
-            "volatile was removed (Variable.volatile is always False). Hint: no_grad().",
-            UserWarning,
-            stacklevel=2,
-        )
+        warnings.warn("volatile was removed (Variable.volatile is always False)", stacklevel=2)
         return False
 
     @property

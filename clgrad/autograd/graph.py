@@ -21,9 +21,9 @@ from clgrad.autograd.saving import (
     saved_tensors_hooks,
 )
 from clgrad.errors import AutogradError, ClgradValueError
+from clgrad.tape import node as nodes
 from clgrad.tape.hooks import RemovableHandle
 from clgrad.tape.inplace import accumulator, edge_of
-from clgrad.tape import node as nodes
 from clgrad.tensor import Tensor
 
 __all__ = [

@@ -7,7 +7,7 @@ An op here has no overloads: whatever is asked of a packet (`default`, `Tensor`,
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 
 from clgrad.ops.registry import Op
 
@@ -54,7 +54,7 @@ class OpOverloadPacket:
     __repr__ = __str__
 
 
-@lru_cache(maxsize=None)
+@cache
 def _packet(name: str) -> OpOverloadPacket:
     return OpOverloadPacket(OpOverload(name))
 
@@ -66,7 +66,7 @@ def _name(op: Op) -> str:
     return _WORD.sub("_", words).lower()
 
 
-@lru_cache(maxsize=None)
+@cache
 def overload_of(op: Op) -> OpOverload:
     """Return what stands for a record."""
     return _packet(_name(op).strip("_"))._overload

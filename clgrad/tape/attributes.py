@@ -64,7 +64,7 @@ def saved_attribute(node: OpNode, attribute: str) -> Any:
     numbers = context.numbers()
     if operand in numbers:
         number = numbers[operand]
-        return number if node.plan.op.name not in ("mul", "div") else handed.tensor._construct(number)
+        return number if node.plan.op.name not in _WRAPPED else handed.tensor._construct(number)
     params = node.plan.params
     if operand in params:
         return params[operand]
@@ -126,11 +126,13 @@ def next_functions(node: OpNode) -> tuple[tuple[Any, int], ...]:
     for k, edge in enumerate(node._edges):
         name, kind = op.inputs[k], kinds[k]
         if isinstance(kind, type):
-            counts = op.name in _WRAPPED if op.backward is None else "picking" not in node.plan.params
+            counts = (
+                op.name in _WRAPPED if op.backward is None else "picking" not in node.plan.params
+            )
         elif op.backward is None:
             counts = name in op.derivatives or not op.derivatives
         else:
-            counts = kind.dtype.kind == "f"
+            counts = kind.dtype.kind == "f" and (op.name, name) != ("nll_loss", "weight")
         if counts:
             places.append((None, 0) if edge is None else edge)
     if op.name in ("add", "mul") and isinstance(kinds[0], type):
@@ -141,7 +143,7 @@ def next_functions(node: OpNode) -> tuple[tuple[Any, int], ...]:
     return tuple(places)
 
 
-_WRAPPED = frozenset(("add", "sub", "mul", "div"))
+_WRAPPED = frozenset(("add", "sub", "mul", "div", "_divide_trunc", "_divide_down"))
 """Ops for which a number is a tensor to PyTorch."""
 _INPUTS = {"layer_norm": 3, "batch_norm": 3, "group_norm": 3}
 """Ops that list inputs which they were not given."""

@@ -19,9 +19,9 @@ from clgrad.ops.meta import Meta, meta_of
 from clgrad.ops.registry import Op, derived
 from clgrad.ops.signature import Signature, reduced_dims
 from clgrad.tape import noting
+from clgrad.tape.attributes import MISSING, next_functions, saved_attribute
 from clgrad.tape.complaints import freed
 from clgrad.tape.derivative import Context
-from clgrad.tape.attributes import MISSING, next_functions, saved_attribute
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import NAMESPACE, Edge, Grads, Node, next_sequence

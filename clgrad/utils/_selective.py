@@ -167,6 +167,7 @@ class _Mode(contextlib.AbstractContextManager["_Mode"]):
     ) -> None:  # fmt: skip
         _install(-1)
         self._stop()
+        del self._stop  # it refers back to this, and nothing else must hold what was kept
         _local.mode, noting.listeners.composite = self._outer
 
     def composite(self, record: Op, operands: Sequence[Any], static: Sequence[Any]) -> Any:
@@ -307,7 +308,7 @@ def create_selective_checkpoint_contexts(
             if not isinstance(op, OpOverload):
                 hint = ""
                 if isinstance(op, OpOverloadPacket):
-                    hint = f" Please update the OpOverloadPacket to a specific OpOverload: {op}.default."
+                    hint = " Please update the OpOverloadPacket to a specific OpOverload."
                 raise ClgradValueError(
                     f"Expected op in `op_list` to be an OpOverload but got: {op} of type "
                     f"{type(op)}.{hint} Hint: clgrad.ops.aten.mm.default is one."

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,15 @@ def any_device(request: pytest.FixtureRequest) -> Any:
     if not found:
         pytest.skip(NO_DEVICE)
     return found[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kernels_of_one_file() -> Iterator[None]:
+    """Keep compiled code no longer than a file of tests: all of it would be several GB."""
+    yield
+    pending = sys.modules.get("clgrad.graph.pending")
+    if pending is not None:
+        pending.drop_plans()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -220,7 +220,7 @@ class Recorder:
                 if plan is None:
                     plan = self._plan(batch, values, live, infos)
                     if len(self.plans) >= PLANS:
-                        self.plans.clear()
+                        drop_plans()
                     self.plans[key] = plan
                 self._run(plan, batch, values, handles)
             except BaseException as error:  # an interrupt, too, must not leave values in between
@@ -366,6 +366,13 @@ def recorder_of(device: Any) -> Recorder:
         pass
     made = local.recorders[device] = Recorder(device)
     return made
+
+
+def drop_plans() -> None:
+    """Let go of all plans and of their kernels, which are made anew, or read from disk."""
+    for (device, _), plans in list(plans_of.items()):
+        plans.clear()
+        device.drop_kernels()
 
 
 def _failed(value: Value) -> ExecutionError:

@@ -387,6 +387,10 @@ class Device:
         """Return a kernel for each source, or None for one that does not build; keeps none."""
         return self._programs.attempt(sources)
 
+    def drop_kernels(self) -> None:
+        """Let go of all kernels in memory: a driver takes up to 3 MB for each."""
+        self._programs.drop()
+
     def synchronize(self) -> None:
         """Wait until everything that was enqueued is done.
 

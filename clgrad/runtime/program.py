@@ -212,9 +212,9 @@ class ProgramCache:
                 missing = self._from_disk(group, options)
                 if missing:
                     failures += self._build(missing, options)
-        if failures:
-            raise failures[0].error() from failures[0]
-        return [self._known(source) for source in sources]
+            if not failures:
+                return [self._known(source) for source in sources]
+        raise failures[0].error() from failures[0]
 
     def _known(self, source: KernelSource) -> Kernel:
         """Return the kernel that is in memory; raises `KeyError` where there is none."""
@@ -243,6 +243,12 @@ class ProgramCache:
                 except BuildError:
                     continue
         return [built.get(source.name) for source in sources]
+
+    def drop(self) -> None:
+        """Let go of all kernels; one that somebody holds lives on, the disk keeps the others."""
+        with self._lock:
+            self._kernels.clear()
+            self._programs.clear()
 
     def forget(self) -> None:
         """In a forked child: make the lock anew, whose holder may not exist there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import warnings
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from clgrad.codegen.source import KernelSource, digest
 from clgrad.errors import ClgradValueError, ClgradWarning, CompileError
 from clgrad.runtime import cache
 from clgrad.runtime.profile import counters
-from clgrad.runtime.program import ProgramCache, build_options, program_text
+from clgrad.runtime.program import Program, ProgramCache, build_options, program_text
 from clgrad.traits import DeviceTraits
 
 HELPER = """\
@@ -56,6 +57,27 @@ def folder(tmp_path: Path, device: Any) -> Iterator[Path]:
     assert device.traits
     with config.override(cache_dir=tmp_path, no_cache=False):
         yield tmp_path
+
+
+def test_dropped_kernels_are_freed_and_come_back_from_disk(device: Any, folder: Path) -> None:
+    sources = [_source(7, "dropped")]
+    programs = ProgramCache(device)
+    (kernel,) = programs.get(sources)
+    programs.get([_source(8, "dropped")])
+
+    def programs_with(text: str) -> int:
+        return sum(isinstance(p, Program) and text in p.text for p in gc.get_objects())
+
+    assert programs_with("twice(8.0f)") == programs_with("twice(7.0f)") == 1
+    before = counters.snapshot()
+    programs.drop()
+    assert programs_with("twice(8.0f)") == 0  # that of the kernel which is held stays
+    assert programs_with("twice(7.0f)") == 1
+    assert _value(device, kernel) == 14.0
+    assert _value(device, programs.get(sources)[0]) == 14.0
+    after = counters.snapshot()
+    assert after["kernels_built"] == before["kernels_built"]
+    assert after["disk_hits"] == before["disk_hits"] + 1
 
 
 def test_what_is_missing_is_built_as_one_program(device: Any, folder: Path) -> None:

@@ -7,7 +7,9 @@ handles their buffers. Nothing here knows gradients.
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +23,7 @@ from clgrad.graph.position import Position, caller
 from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, SAVED, Plan, plan_entries
 from clgrad.graph.segment import Segment, TapeEntry
-from clgrad.graph.storage import Value
+from clgrad.graph.storage import Storage, Value
 from clgrad.ops.signature import Signature
 from clgrad.traits import DeviceTraits
 
@@ -37,7 +39,9 @@ class Batch:
         key: what identifies the entries: themselves, and in place of those of a segment that and
             where it was placed.
         scalars: the numbers of each entry.
-        outs: weak handles of the results, in order, but for those that nobody can ask for.
+        outs: handles of the results, in order, but for those that nobody can ask for. While
+            somebody watches they are weak, so that he sees values go; weak references cost more
+            than to count, in the end, who has a handle. After the flush: those that are alive.
         leaves, leaf_handles: buffers that are read, and the weak handles of their values.
         places: where in the program the entries were recorded that may report errors.
         checks: the entries whose values somebody wants looked at, or None.
@@ -53,7 +57,7 @@ class Batch:
         self.entries: list[TapeEntry] = []
         self.key: list[Any] = []
         self.scalars: list[tuple[Any, ...]] = []
-        self.outs: list[weakref.ref[Value]] = []
+        self.outs: list[Any] = []
         self.leaves: list[Any] = []
         self.leaf_handles: list[weakref.ref[Value]] = []
         self.places: dict[int, Position | None] = {}
@@ -61,12 +65,25 @@ class Batch:
 
 
 class Recorder:
-    """The tape of one thread on one device."""
+    """The tape of one thread on one device.
+
+    Only a flush may come from another thread. It changes `batch`, and does that with `lock` taken,
+    `closing` set, and `adding` not set; so `add` does without the lock, which would be a tenth of
+    its time.
+
+    Attributes:
+        batch: what is recorded now.
+        adding: the thread of this tape is in `add`.
+        closing: another thread is about to change `batch`.
+        capturing: how many captures are open.
+    """
 
     def __init__(self, device: Any) -> None:
         self.device = device
         self.lock = threading.RLock()
+        self.thread = threading.get_ident()
         self.batch = Batch(self)
+        self.adding = self.closing = False
         self.traits: DeviceTraits | None = None
         self.plans: dict[Any, Plan] = {}
         self.capturing = 0
@@ -82,32 +99,43 @@ class Recorder:
         If `based`, the last of `values` is the old value of a write.
         """
         while True:
-            with self.lock:
-                batch = self.batch
-                refs = []
-                for v in values:
-                    if v.tape is batch:
-                        refs.append(v.index)
-                    elif v.buffer is not None:
-                        refs.append(self._leaf(batch, v))
+            v = None
+            self.adding = True
+            try:
+                if not self.closing:
+                    batch = self.batch
+                    refs = []
+                    for v in values:
+                        if v.tape is batch:
+                            refs.append(v.index)
+                        elif v.buffer is not None:
+                            refs.append(self._leaf(batch, v))
+                        else:
+                            break
                     else:
-                        break
-                else:
-                    entries = batch.entries
-                    meta = sig.meta
-                    out = Value(meta.numel, meta.dtype, meta.device, batch, len(entries))
-                    old = refs.pop() if based else None
-                    entry = (sig, tuple(refs), old)
-                    entries.append(entry)
-                    batch.key.append(entry)
-                    batch.scalars.append(scalars)
-                    batch.outs.append(_ref(out))
-                    if sig.flagged:
-                        batch.places[out.index] = caller()
-                    if watch.active:
-                        watch.recorded(batch, sig, values, out)
-                    return out
-            # outside the lock: it may wait for the tape of another thread
+                        meta, entries = sig.meta, batch.entries
+                        out: Value = _new(Value)  # what `__init__` does, at two thirds of its time
+                        out.numel, out.dtype, out.device = meta.numel, meta.dtype, meta.device
+                        out.tape, out.index = batch, len(entries)
+                        old = refs.pop() if based else None
+                        entry = (sig, tuple(refs), old)
+                        entries.append(entry)
+                        batch.key.append(entry)
+                        batch.scalars.append(scalars)
+                        batch.outs.append(out)
+                        if sig.flagged:
+                            batch.places[out.index] = caller()
+                        if watch.active:
+                            batch.outs[-1] = _ref(out)
+                            out.holder = ()
+                            watch.recorded(batch, sig, values, out)
+                        return out
+            finally:
+                self.adding = False
+            # what waits for other threads comes when they need not wait for this one
+            if v is None:
+                with self.lock:
+                    continue
             self._prepare(v)
 
     def ref_of(self, value: Value) -> int:
@@ -139,7 +167,7 @@ class Recorder:
             for e in segment.outputs:
                 meta = segment.entries[e][0].meta
                 value = Value(meta.numel, meta.dtype, meta.device, batch, base + e)
-                batch.outs.append(_ref(value))
+                batch.outs.append(value)
                 results.append(value)
             if watch.active:
                 watch.spliced(batch, base, len(segment.entries))
@@ -165,7 +193,10 @@ class Recorder:
                 self._revive(item, recipe)
         elif value.tape is not None and value.tape.recorder is not self:
             realize(value)
-        elif value.buffer is None and value.tape is None:
+        elif value.tape is not None:  # another thread flushes this tape
+            with self.lock:
+                pass
+        elif value.buffer is None:
             raise _failed(value)
 
     def _revive(self, item: Value, recipe: Recipe) -> None:
@@ -175,7 +206,7 @@ class Recorder:
             batch = pending.tape
             if batch is self.batch:
                 item.tape, item.index = batch, pending.index
-                batch.outs[-1] = _ref(item)
+                batch.outs[-1] = item
                 return
         item.buffer = realize(pending)  # another thread flushed in between
 
@@ -194,9 +225,10 @@ class Recorder:
                 if batch.leaves:
                     self._close(batch)
                 return
-            self.batch = Batch(self)
+            self._begin_anew()
             watch.begins(batch)
-            values, live = _snapshot(batch.outs)
+            values, live = snapshot(batch.outs)
+            batch.outs = values
             handles = [r() for r in batch.leaf_handles]
             infos = tuple(
                 [
@@ -226,6 +258,17 @@ class Recorder:
             except BaseException as error:  # an interrupt, too, must not leave values in between
                 self._abandon(batch, values, handles, error)
                 raise
+
+    def _begin_anew(self) -> None:
+        """Change to an empty batch. The lock is held."""
+        if self.thread == threading.get_ident():
+            self.batch = Batch(self)
+            return
+        self.closing = True
+        while self.adding:
+            time.sleep(0)
+        self.batch = Batch(self)
+        self.closing = False
 
     def _abandon(
         self, batch: Batch, values: list[Value | None], handles: list[Value | None],
@@ -326,33 +369,60 @@ class Recorder:
         self._release(batch)
         batch.leaf_handles = []
         if batch is self.batch:
-            self.batch = Batch(self)
+            self._begin_anew()
 
 
-def _snapshot(outs: Sequence[weakref.ref[Value]]) -> tuple[list[Value | None], list[int]]:
-    """Return the results that are alive, held strongly from now on, and who needs each."""
+def snapshot(outs: Sequence[Any]) -> tuple[list[Value | None], list[int]]:
+    """Return the results that somebody besides `outs` has, and who needs each."""
     # run op by op, a result has no storage yet when it is flushed, and is no recipe
     saved = HELD if config.eager else SAVED
     values: list[Value | None] = []
     live: list[int] = []
-    for r in outs:
-        value = r()
-        values.append(value)
-        if value is None:
-            live.append(DEAD)
-            continue
-        holder = value.holder
-        if holder.__class__ is _ref:  # the usual case of `Value.held`, without a call
-            storage = holder()
-            live.append(HELD if storage is not None and storage.value is value else saved)
+    for value in outs:
+        if value.__class__ is _ref:
+            value = value()
+            if value is None:
+                values.append(None)
+                live.append(DEAD)
+                continue
+            known = _KNOWN - 1
         else:
-            live.append(HELD if value.held else saved)
+            known = _KNOWN
+        holder = value.holder
+        if holder.__class__ is Storage:
+            if getrefcount(holder) > _KNOWN:
+                value.holder = _ref(holder)
+                values.append(value)
+                live.append(HELD)
+                continue
+            value.holder = None
+        elif holder is not None and value.held:
+            values.append(value)
+            live.append(HELD)
+            continue
+        holder = None  # nobody has that storage; it goes, and no longer counts
+        if getrefcount(value) > known:
+            values.append(value)
+            live.append(saved)
+        else:
+            values.append(None)
+            live.append(DEAD)
     return values, live
 
 
+def _counted(things: Sequence[Any]) -> int:
+    for thing in things:
+        return getrefcount(thing)
+    raise AssertionError("unreachable: there is one thing")
+
+
+getrefcount = sys.getrefcount
+_KNOWN = _counted([object()])
+"""References to what only a sequence has, as they are counted in a loop over it."""
 plans_of: dict[Any, dict[Any, Plan]] = {}
 local = threading.local()
 _ref = weakref.ref
+_new = object.__new__
 _holds = threading.Lock()
 """Guards `Buffer.holds`: tapes of several threads may read one buffer."""
 

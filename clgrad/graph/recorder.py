@@ -13,7 +13,8 @@ import numpy as np
 from clgrad import config
 from clgrad.dtypes import DType
 from clgrad.graph import dump, flags, watch
-from clgrad.graph.pending import Recorder, local, realize, recorder_of
+from clgrad.graph.pending import Recorder, local, realize, recorder_of, snapshot
+from clgrad.graph.schedule import HELD
 from clgrad.graph.segment import Number, Segment, segment_of
 from clgrad.graph.storage import Value
 from clgrad.ops.signature import Signature
@@ -126,11 +127,10 @@ def pending(device: Any) -> tuple[int, int, int]:
     if recorder is None:
         return 0, 0, 0
     held = saved = 0
-    for reference in recorder.batch.outs:
-        value = reference()
+    for value, state in zip(*snapshot(recorder.batch.outs), strict=True):
         if value is not None:
-            held += value.nbytes if value.held else 0
-            saved += 0 if value.held else value.nbytes
+            held += value.nbytes if state == HELD else 0
+            saved += 0 if state == HELD else value.nbytes
     return len(recorder.batch.entries), held, saved
 
 

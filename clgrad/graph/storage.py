@@ -7,6 +7,7 @@ in-place op, the values themselves never do. Nothing here knows gradients.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import Any
 
@@ -16,16 +17,17 @@ from clgrad.dtypes import DType
 class Value:
     """Handle of one result: `numel` elements of `dtype` on `device`, flat and contiguous.
 
-    That a handle is alive means that somebody needs the value: a storage (`held`), or something
-    saved for backward. The tape holds handles weakly.
+    That somebody besides the tape has a handle means that the value is needed: by a storage
+    (`held`), or by something saved for backward.
 
     Attributes:
         buffer: device memory, once realised.
         tape, index: the tape on which it is pending and its entry there, else None and -1.
         recipe: how to compute it again, if it was left unrealised (see `recipes`).
         shared: memory that somebody outside may read or write.
-        holder: weak reference to the storage whose current value this is; a tuple of them where
-            clones share it.
+        holder: the storage whose current value this is: itself while the value is pending, so that
+            the flush can count who else has it, then weakly; a tuple of weak references where
+            clones share the value.
         bounds: least and largest element of integers that came from the host: what indexes by
             them can be checked without waiting.
     """
@@ -54,6 +56,8 @@ class Value:
         holder = self.holder
         if holder is None:
             return False
+        if type(holder) is Storage:
+            return sys.getrefcount(holder) > 3  # this name, the field, and the argument
         if type(holder) is tuple:
             return any((s := h()) is not None and s.value is self for h in holder)
         storage = holder()
@@ -76,12 +80,16 @@ class Storage:
         if holder is None:
             value.holder = mine
         else:  # clones share; those that are gone or went on must not pile up
+            if type(holder) is Storage:
+                holder = weakref.ref(holder)
             known = holder if type(holder) is tuple else (holder,)
             alive = [h for h in known if (s := h()) is not None and s.value is value]
             value.holder = (*alive, mine) if alive else mine
 
     def replace(self, value: Value) -> None:
         """Make `value` the current one (an in-place op wrote)."""
+        if self.value.holder is self:
+            self.value.holder = None
         self.value = value
         value.holder = weakref.ref(self)
 

@@ -148,8 +148,7 @@ class BufferLog:
         self._of_thread.during = None
         places = self._places.pop(batch, {})
         made: dict[int, Any] = {}
-        for reference in batch.outs:
-            value = reference()
+        for value in batch.outs:
             if value is not None and value.buffer is not None:
                 made[id(value.buffer)] = value
         owners = {id(h): self._references.get(id(h)) for h in during}

@@ -27,6 +27,8 @@ from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.scaled import add_scaled, rsub_scaled, sub_scaled
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
+from clgrad.tape.tangents import check_out as no_tangents
+from clgrad.tape.tangents import forward
 from clgrad.tensor import Tensor
 
 Call = Callable[..., Any]
@@ -228,6 +230,8 @@ def check_out(name: str, out: Any, operands: tuple[Any, ...]) -> None:
             f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}. "
             "Hint: out=clgrad.empty(0) takes any shape."
         )
+    if forward.open and mode.forward:
+        no_tangents(name, [o for o in (out, *operands) if isinstance(o, Tensor)])
     if mode.grad and any(isinstance(o, Tensor) and requires_grad_of(o) for o in (out, *operands)):
         raise OutRequiresGradError(
             f"{name}(): functions with out=... arguments don't support automatic "

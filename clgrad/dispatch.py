@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from clgrad.errors import ClgradTypeError
@@ -33,6 +34,7 @@ from clgrad.tape.inplace import (
 )
 from clgrad.tape.node import Edge, Node
 from clgrad.tape.record import OpNode, Plan, record, save_further, save_results
+from clgrad.tape.tangents import follow, forward
 from clgrad.tensor import Tensor
 from clgrad.traits import check_dtype
 
@@ -106,6 +108,8 @@ def apply(
     result = fresh(backend.record(plan.signature, tuple(values), scalars), plan.metas[0])
     if tracked and plan.node is not None and mode.grad:
         attach(plan, operands, scalars, result)
+    if forward.open and plan.node is not None and mode.forward:
+        forward.push(plan, operands, (result,))
     return result
 
 
@@ -211,8 +215,8 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     op = plan.op
     if noting.Switch.open:
         noting.event("enter")
-    before = mode.grad
-    mode.grad = False
+    before, tangents = mode.grad, mode.forward
+    mode.grad = mode.forward = False
     try:
         assert op.forward is not None
         if noting.Switch.open:
@@ -220,18 +224,28 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
         else:
             result = op.forward(*operands, *plan.static)
     finally:
-        mode.grad = before
+        mode.grad, mode.forward = before, tangents
         if noting.Switch.open:
             noting.event("leave")
-    single = isinstance(result, Tensor)
-    results = (result,) if single else tuple(result)
-    if not (before and any(type(o) not in NUMBERS and requires_grad_of(o) for o in operands)):
+    recorded = before and any(type(o) not in NUMBERS and requires_grad_of(o) for o in operands)
+    pushed = forward.open and tangents
+    if not (recorded or pushed):
         return result
+    results = (result,) if isinstance(result, Tensor) else tuple(result)
     if not plan.metas:
         found = Plan(op, plan.kinds, plan.static, None, tuple(r._meta for r in results))
         plan.metas, plan.node = found.metas, found.node
     if plan.node is None:
         return result
+    if recorded:
+        _attach_all(plan, operands, results)
+    if pushed:
+        forward.push(plan, operands, results)
+    return result
+
+
+def _attach_all(plan: Plan, operands: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:
+    """Record the node of a composite that has been computed."""
     numbers = tuple([o for o in operands if type(o) in NUMBERS])
     attach(plan, operands, numbers, results[0])
     node = results[0]._grad_fn
@@ -247,7 +261,6 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
                 other._requires_grad = True
         if node.rule.further:
             save_further(node, node.rule, results)
-    return result
 
 
 # ---- the operators of Tensor: the same, with the number of operands fixed ----------------------
@@ -271,6 +284,8 @@ def unary(op: Op, static: tuple[Any, ...] = ()) -> Callable[[Any], Tensor]:
         result = fresh(backend.record(plan.signature, (x._storage.value,), ()), plan.metas[0])
         if (x._requires_grad or x._view is not None) and plan.node is not None and mode.grad:
             attach(plan, (x,), (), result)
+        if forward.open and plan.node is not None and mode.forward:
+            forward.push(plan, (x,), (result,))
         return result
 
     call.__name__, call.__doc__ = op.name, op.doc
@@ -305,6 +320,8 @@ def binary(op: Op, reflected: bool = False) -> Callable[[Any, Any], Any]:
                     attach_pair(plan, b, a, numbers, result)
                 else:
                     attach_pair(plan, a, b, numbers, result)
+            if forward.open and plan.node is not None and mode.forward:
+                forward.push(plan, (b, a) if reflected else (a, b), (result,))
             return result
         if not isinstance(b, Tensor):
             b = as_operand(b)
@@ -320,6 +337,8 @@ def binary(op: Op, reflected: bool = False) -> Callable[[Any, Any], Any]:
                 attach(plan, (a, b), (), result)
         elif (a._requires_grad or b._requires_grad) and plan.node is not None and mode.grad:
             attach_pair(plan, a, b, (), result)
+        if forward.open and plan.node is not None and mode.forward:
+            forward.push(plan, (a, b), (result,))
         return result
 
     call.__name__, call.__doc__ = op.name, op.doc
@@ -373,6 +392,8 @@ def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:
         attach(plan, (x,), (), result)
     elif noting.Switch.open and not grad:
         noting.event("view", result)
+    if forward.open and mode.forward:
+        follow(x, result, lambda tangent: apply_view(op, tangent, static))
     return result
 
 
@@ -431,7 +452,14 @@ def apply_views(
             result._grad_fn = node
             result._output_nr = number
             result._requires_grad = True
+    if forward.open and mode.forward:
+        for number, result in enumerate(results):
+            follow(x, result, partial(_part, name, metas, join, number))
     return results
+
+
+def _part(name: str, metas: Any, join: Any, number: int, tangent: Tensor) -> Tensor:
+    return apply_views(name, tangent, metas, join)[number]
 
 
 handed.apply = apply

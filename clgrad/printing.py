@@ -19,6 +19,7 @@ from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.functional.joining import cat
 from clgrad.tape.grad_mode import no_grad
 from clgrad.tape.inplace import requires_grad_of
+from clgrad.tape.tangents import forward, tangent_of
 from clgrad.tensor import Tensor
 
 Array = Any
@@ -224,6 +225,9 @@ def shown(x: Tensor) -> str:
             suffixes.append(f"grad_fn=<{type(node).__name__}>")
         elif requires_grad_of(x):
             suffixes.append("requires_grad=True")
+    tangent = tangent_of(x) if forward.open else None
+    if tangent is not None:
+        suffixes.append(f"tangent={shown(tangent)}")
     made = _joined(prefix + text, suffixes, len(prefix), options.linewidth)
     return f"Parameter containing:\n{made}" if kind == "Parameter" else made
 

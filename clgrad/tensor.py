@@ -16,7 +16,7 @@ from clgrad.formats import check_memory_format
 from clgrad.graph.storage import Storage
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
-from clgrad.tape import noting, saved
+from clgrad.tape import noting, saved, tangents
 from clgrad.tape.assigned import check_grad, retainer
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
@@ -397,6 +397,8 @@ class Tensor:
             noting.event("detach", self)
         if self._grad_fn is not None:
             saved.Switch.detached = True
+        if tangents.forward.open:
+            tangents.forget(self)
         self._grad_fn = None
         self._requires_grad = False
         self._output_nr = 0

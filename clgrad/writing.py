@@ -24,6 +24,7 @@ from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import check_inference, check_inplace, edge_of, rebase, requires_grad_of
 from clgrad.tape.node import CopyBackwards, Edge, Node, OverwriteNode
 from clgrad.tape.record import Plan, record, save_results
+from clgrad.tape.tangents import forward, suspended, tangent_of, written
 from clgrad.tensor import Tensor
 
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
@@ -46,6 +47,7 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
     if mode.grad:
         inputs = operands[: len(op.inputs)]
         edges = _edges(target, [None if type(o) in NUMBERS else o for o in inputs])
+    ahead = forward.ahead(op, operands, static) if forward.open and mode.forward else None
     storage = target._storage
     kinds = tuple([type(o) if type(o) in NUMBERS else o._meta for o in operands])
     key = (op, kinds, static, storage.value.numel)
@@ -71,6 +73,8 @@ def apply_(op: Op, operands: tuple[Any, ...], static: tuple[Any, ...] = ()) -> T
         view = rebase(target, node)
         if rule.result:
             save_results(node, rule, target, view)
+    if ahead is not None:
+        ahead.done(target, node)
     return target
 
 
@@ -259,17 +263,20 @@ def run_(
             numbers = tuple([o for o in operands if type(o) in NUMBERS])
             node, rule = record(plan, operands, numbers, edges, mask, old=True)
             node._metas = (target._meta,)
-    before = mode.grad
-    mode.grad = False
+    before, tangents = mode.grad, mode.forward
+    ahead = forward.ahead(op, operands, static) if forward.open and tangents else None
+    mode.grad = mode.forward = False
     try:
         work()
     finally:
-        mode.grad = before
+        mode.grad, mode.forward = before, tangents
     count(f"{op.label}_", target)
     if node is not None:
         view = rebase(target, node)
         if rule.result:
             save_results(node, rule, target, view)
+    if ahead is not None:
+        ahead.done(target, node)
     return target
 
 
@@ -375,6 +382,12 @@ def copy_(
         write("copy_", target, signature(OPS["copy"], (read,), ()), (source._storage.value,), ())
     if made is not None:
         rebase(target, made)
+    if forward.open and mode.forward and meta.dtype.kind == "f":
+        tangent = tangent_of(source)
+        if tangent is not None:
+            with suspended():
+                tangent = tangent.expand(meta.shape).to(meta.dtype).clone()
+        written(target, tangent)
     return target
 
 
@@ -427,4 +440,6 @@ def overwrite(
     write(name, target, source, (), numbers, layout)
     if made is not None:
         rebase(target, made)
+    if forward.open and mode.forward:
+        written(target, None)
     return target

@@ -14,8 +14,10 @@ from clgrad import dispatch
 from clgrad.errors import AutogradError, ClgradTypeError
 from clgrad.ops.registry import OPS
 from clgrad.tape.complaints import freed
+from clgrad.tape.grad_mode import mode
 from clgrad.tape.node import Grads, Node
 from clgrad.tape.saved import SavedTensor
+from clgrad.tape.tangents import forward
 from clgrad.tensor import Tensor
 
 
@@ -91,7 +93,7 @@ class FunctionNode(Node, FunctionCtx):
     """The node of a custom function, and its `ctx`."""
 
     __slots__ = (
-        "_accessed", "_differentiable", "_places", "_released", "_saved",
+        "_accessed", "_differentiable", "_places", "_pushing", "_released", "_saved",
         "dirty_tensors", "materialize_grads", "needs_input_grad", "non_differentiable",
         "saved_for_forward", "to_save",
     )  # fmt: skip
@@ -108,6 +110,7 @@ class FunctionNode(Node, FunctionCtx):
         self._saved: tuple[SavedTensor, ...] = ()
         self._released = False
         self._accessed = False
+        self._pushing = False  # whether `jvp` runs
         self._places: tuple[int, ...] = ()  # of the tensors among the arguments
         self._differentiable: tuple[bool | None, ...] = ()  # each output; None is no tensor
 
@@ -121,6 +124,8 @@ class FunctionNode(Node, FunctionCtx):
             GraphFreedError: a backward released them.
             VersionError: one was overwritten in place.
         """
+        if self._pushing:
+            return self.saved_for_forward
         if self._released:
             raise freed(self)
         if self._forward_cls.clear_saved_tensors_on_access:
@@ -132,6 +137,8 @@ class FunctionNode(Node, FunctionCtx):
                 )
             self._accessed = True
         found = tuple([one.unpack(self) for one in self._saved])
+        if forward.open and mode.forward:
+            forward.level.give(self, found)
         if self._accessed:
             for one in self._saved:
                 one.release()

@@ -50,7 +50,8 @@ def run(
         return _run_nodes(roots, keep_graph, captures, accumulate)
     finally:
         mode.grad = before
-        dispatch.backend.flush()
+        if not running.composing:
+            dispatch.backend.flush()
 
 
 def _run_nodes(

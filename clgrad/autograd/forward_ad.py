@@ -1,9 +1,8 @@
 """Forward-mode derivatives by PyTorch's interface: dual tensors within a level.
 
-A dual tensor is a leaf of the graph whose tangent the level knows. The tangent of a result is
-computed when it is asked for: the pull-back of cotangents to the duals is linear, and its own
-pull-back, applied to their tangents, is the push-forward. So every op that has a derivative has
-this one too, from the same formulas.
+While a level is open, every op computes the tangent of its result beside it (`pushing`); what the
+level knows of tensors is in `tape.tangents`. Grad mode has no part in it: tangents flow under
+`no_grad` too, and have a history of their own where they depend on something that requires grad.
 """
 
 from __future__ import annotations
@@ -12,12 +11,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from clgrad.autograd.backward import grad
-from clgrad.autograd.reach import without_own
-from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
-from clgrad.tape import grad_mode
-from clgrad.tape.inplace import edge_of, requires_grad_of
+from clgrad.autograd import pushing as _pushing  # noqa: F401  # hands itself to the tape
+from clgrad.errors import AutogradError, ClgradValueError, ShapeError
+from clgrad.tape.grad_mode import mode, set_forward_enabled
+from clgrad.tape.tangents import Level, cut, forward, put, suspended, tangent_of
 from clgrad.tensor import Tensor
+
+_current_level = -1
+_set_fwd_grad_enabled = set_forward_enabled
 
 
 class UnpackedDualTensor(NamedTuple):
@@ -27,13 +28,9 @@ class UnpackedDualTensor(NamedTuple):
     tangent: Tensor | None
 
 
-class _Level:
-    def __init__(self) -> None:
-        self.duals: list[tuple[Tensor, Tensor]] = []
-        self.leaves: set[Any] = set()
-
-
-_levels: list[_Level] = []
+def _is_fwd_grad_enabled() -> bool:
+    """Return whether this thread's ops look for tangents, while a level is open."""
+    return mode.forward
 
 
 def enter_dual_level() -> int:
@@ -42,23 +39,30 @@ def enter_dual_level() -> int:
     Raises:
         AutogradError: there is one already.
     """
-    if _levels:
+    global _current_level
+    if _current_level >= 0:
         raise AutogradError(
             "Nested forward mode AD is not supported at the moment. Expected one dual level. Hint: "
             "func.jvp nests."
         )
-    _levels.append(_Level())
+    _current_level = 0
+    forward.level = Level()
+    forward.open = True
     return 0
 
 
 def exit_dual_level(*, level: int | None = None) -> None:
     """End the level; its tangents are gone."""
-    if not _levels or level not in (None, 0):
+    global _current_level
+    if _current_level < 0 or level not in (None, _current_level):
         raise AutogradError(
-            f"exit_dual_level: level {level} is not the innermost one. Expected levels to be left "
+            "Trying to exit a forward AD level that was not the last one that was created. This is "
+            f"not supported: level {level}, where {_current_level} is the last. Hint: leave levels "
             "in the order opposite to that in which they were entered."
         )
-    _levels.pop()
+    _current_level = -1
+    forward.open = False
+    forward.level = Level()
 
 
 class dual_level:  # noqa: N801  # PyTorch's name
@@ -81,27 +85,33 @@ class dual_level:  # noqa: N801  # PyTorch's name
         return within
 
 
-def _level(what: str) -> _Level:
-    if not _levels:
-        raise AutogradError(
-            f"Trying to {what} a dual Tensor for forward AD but no level exists, make sure to "
-            "enter_dual_level() first. Hint: with clgrad.autograd.forward_ad.dual_level(): ..."
-        )
-    return _levels[-1]
-
-
 def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> Tensor:
-    """Return `tensor` with a tangent of its shape and dtype.
+    """Return `tensor`, a view of it, with a tangent of its shape.
 
     Raises:
-        AutogradError: no level, or a dtype without derivatives.
+        AutogradError: no level, or one of them has a tangent already.
+        ClgradValueError: a dtype without derivatives.
         ShapeError: the shapes differ.
     """
-    here = _level("create")
-    if not tensor.dtype.is_floating_point or not tangent.dtype.is_floating_point:
-        raise ClgradTypeError(
-            f"Expected primal to be floating point, but got: {tensor.dtype.name}, with a tangent "
-            f"of {tangent.dtype.name}."
+    if (_current_level if level is None else level) < 0:
+        raise AutogradError(
+            "Trying to create a dual Tensor for forward AD but no level exists, make sure to "
+            "enter_dual_level() first. Hint: with clgrad.autograd.forward_ad.dual_level(): ..."
+        )
+    for what, one in (("primal", tensor), ("tangent", tangent)):
+        if not one.dtype.is_floating_point:
+            raise ClgradValueError(
+                f"Expected {what} to be floating point or complex, but got: {one.dtype!r}"
+            )
+    if tangent_of(tensor) is not None:
+        raise AutogradError(
+            "Making a dual Tensor based on a Tensor that already has a forward gradient at the "
+            f"same level {_current_level} is not supported. Hint: unpack_dual(tensor).primal."
+        )
+    if tangent_of(tangent) is not None:
+        raise AutogradError(
+            "Cannot set a forward gradient that itself has a forward gradient at the same level "
+            f"{_current_level}: this is not supported. Hint: unpack_dual(tangent).primal."
         )
     if tensor.shape != tangent.shape:
         raise ShapeError(
@@ -109,46 +119,20 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
             f"Tensor, this is not supported. Tensor is of size {list(tensor.shape)} while the "
             f"given forward gradient is of size {list(tangent.shape)}."
         )
-    if requires_grad_of(tensor):
-        dual: Tensor = tensor.view_as(tensor)
-    else:
-        dual = tensor.detach().requires_grad_()
-        edge = edge_of(dual)
-        assert edge is not None
-        here.leaves.add(edge[0])
-    here.duals.append((dual, tangent))
+    dual = _alias(tensor)
+    put(dual, tangent)
     return dual
 
 
+def _alias(tensor: Tensor) -> Tensor:
+    with suspended():
+        made: Tensor = tensor.view_as(tensor)
+    cut(made)
+    return made
+
+
 def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTensor:
-    """Return the primal and the tangent of a tensor; outside of a level there is no tangent."""
-    if not _levels:
+    """Return the primal, a view, and the tangent; outside of a level there is no tangent."""
+    if (_current_level if level is None else level) < 0:
         return UnpackedDualTensor(tensor, None)
-    here = _levels[-1]
-    for dual, tangent in here.duals:
-        if tensor is dual:
-            return UnpackedDualTensor(without_own(tensor, here.leaves), tangent)
-    if not requires_grad_of(tensor) or not here.duals:
-        return UnpackedDualTensor(tensor, None)
-    with grad_mode.enable_grad():
-        seed = tensor._zeros(tensor.shape).requires_grad_()
-        sources = [dual for dual, _ in here.duals]
-        pulled = grad(
-            tensor, sources, seed, retain_graph=True, create_graph=True, allow_unused=True
-        )
-        pairs = [
-            (p, tangent)
-            for p, (_, tangent) in zip(pulled, here.duals, strict=True)
-            if p is not None
-        ]
-        if not pairs:
-            return UnpackedDualTensor(without_own(tensor, here.leaves), None)
-        linear = [(p, tangent) for p, tangent in pairs if requires_grad_of(p)]
-        found: Tensor | None = None
-        if linear:
-            (found,) = grad(
-                [p for p, _ in linear], [seed], [t for _, t in linear], retain_graph=True,
-                create_graph=True, allow_unused=True,
-            )  # fmt: skip
-    tangent = tensor._zeros(tensor.shape) if found is None else without_own(found, here.leaves)
-    return UnpackedDualTensor(without_own(tensor, here.leaves), tangent)
+    return UnpackedDualTensor(_alias(tensor), tangent_of(tensor))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad.autograd.context import FunctionCtx, FunctionNode
+from clgrad.autograd.custom_tangents import CustomTangents
 from clgrad.errors import AutogradError
 from clgrad.graph.position import stacklevel
 from clgrad.tape import noting
@@ -25,6 +26,7 @@ from clgrad.tape.inplace import (
 )
 from clgrad.tape.node import NAMESPACE, Edge, Grads, Node
 from clgrad.tape.saved import SavedTensor, save, save_nothing, save_result
+from clgrad.tape.tangents import forward as levels
 from clgrad.tensor import Tensor
 
 __all__ = [
@@ -140,7 +142,8 @@ class Function:
         node._places = tuple([k for k, _ in tensors])
         if noting.Switch.open:
             noting.event("enter")
-        mode.grad = False
+        pushing = mode.forward
+        mode.grad = mode.forward = False
         try:
             if apart:
                 results = cls.forward(*args, **kwargs)
@@ -148,7 +151,7 @@ class Function:
             else:
                 results = cls.forward(node, *args, **kwargs)
         finally:
-            mode.grad = grad
+            mode.grad, mode.forward = grad, pushing
             if noting.Switch.open:
                 noting.event("leave")
         if noting.Switch.open and recorded:
@@ -156,7 +159,10 @@ class Function:
         single = not isinstance(results, tuple)
         outputs = [results] if single else list(results)
         node._edges = tuple(edges)
+        tangents = CustomTangents(node, args, outputs) if levels.open and pushing else None
         _Wrapping(node, [t for _, t in tensors], recorded, apart).outputs(outputs)
+        if tangents is not None:
+            tangents.push(outputs)
         return outputs[0] if single else tuple(outputs)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from clgrad.autograd import forward_ad
 from clgrad.autograd.backward import grad
 from clgrad.autograd.differences import differentiable, like, numerical, read, slopes, tensors
+from clgrad.autograd.forward_check import ForwardCheck
 from clgrad.autograd.function import Function
 from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.graph.position import stacklevel
@@ -29,6 +29,10 @@ class GradcheckError(AutogradError):
     """The gradients that were computed are not those that differences show."""
 
 
+class NothingToCheckError(ClgradValueError, AssertionError):
+    """Neither mode of differentiation is to be checked."""
+
+
 @dataclass(frozen=True)
 class _Options:
     """What the caller of a check has chosen; see `gradcheck`."""
@@ -40,6 +44,7 @@ class _Options:
     check_undefined_grad: bool
     check_grad_dtypes: bool
     check_batched_grad: bool
+    check_batched_forward_grad: bool
     check_forward_ad: bool
     check_backward_ad: bool
     fast_mode: bool
@@ -100,7 +105,7 @@ def _analytical(output: Tensor, sources: Sequence[Tensor], options: _Options) ->
 
 def _compare(
     analytical: Array, numerical: Array, output: int, source: int, options: _Options,
-    kind: str = "analytical",
+    forward: bool = False,
 ) -> None:  # fmt: skip
     with np.errstate(invalid="ignore"):
         bad = ~np.isclose(analytical, numerical, options.rtol, options.atol, equal_nan=True)
@@ -109,8 +114,10 @@ def _compare(
     error = np.where(bad, np.abs(analytical - numerical), -1)
     error = np.where(np.isnan(error), np.inf, error)
     i, o = np.unravel_index(int(np.argmax(error)), error.shape)
+    kind = "forward-mode" if forward else "analytical"
+    what = "Jacobian computed with forward mode" if forward else "Jacobian"
     raise GradcheckError(
-        f"gradcheck: Jacobian mismatch for output {output} with respect to input {source}: "
+        f"gradcheck: {what} mismatch for output {output} with respect to input {source}: "
         f"{int(bad.sum())} of {bad.size} elements, worst at (input element {i}, output element "
         f"{o}): numerical {numerical[i, o]:.8g}, {kind} {analytical[i, o]:.8g}, off by "
         f"{abs(analytical[i, o] - numerical[i, o]):.3g}. Expected atol={options.atol}, "
@@ -143,13 +150,20 @@ class _Check:
         if not outputs:
             self.constant(everything)
             return
+        options = self.options
         numbers = [k for k, o in enumerate(everything) if requires_grad_of(o)]
-        self.jacobians(outputs, everything, numbers)
-        if self.options.check_backward_ad:
+        if options.fast_mode:
+            for o, output in zip(numbers, outputs, strict=True):
+                self.projected(o, output, everything)
+        else:
+            self.jacobians(outputs, everything, numbers)
+        if options.check_forward_ad or options.check_batched_forward_grad:
+            self.forward(everything)
+        if options.check_backward_ad:
             self.linear(outputs)
-            if self.options.check_batched_grad:
+            if options.check_batched_grad:
                 self.batched(outputs)
-            if self.options.check_undefined_grad:
+            if options.check_undefined_grad:
                 self.undefined()
 
     def inputs(self) -> None:
@@ -190,24 +204,52 @@ class _Check:
         self, outputs: Sequence[Tensor], everything: Sequence[Tensor], numbers: Sequence[int]
     ) -> None:
         """Compare derivatives with differences, for all outputs and inputs."""
-        if self.options.fast_mode:
-            for o, output in zip(numbers, outputs, strict=True):
-                self.projected(o, output, everything)
-            return
+        options = self.options
         expected = {
-            k: numerical(self.func, self.args, k, everything, self.options.eps) for k in self.places
+            k: numerical(self.func, self.args, k, everything, options.eps) for k in self.places
         }
         for o, output in zip(numbers, outputs, strict=True):
-            if self.options.check_backward_ad:
-                exact = _analytical(output, self.sources, self.options)
-                again = _analytical(output, self.sources, self.options)
+            if options.check_backward_ad:
+                exact = _analytical(output, self.sources, options)
+                again = _analytical(output, self.sources, options)
                 for place, k in enumerate(self.places):
-                    _compare(exact[place], expected[k][o], o, k, self.options)
+                    _compare(exact[place], expected[k][o], o, k, options)
                     self.reentrant(exact[place], again[place], o, k)
-            if self.options.check_forward_ad:
-                for k in self.places:
-                    pushed = self.pushed(o, k)
-                    _compare(pushed, expected[k][o], o, k, self.options, "forward-mode")
+        if options.check_forward_ad:
+            check = ForwardCheck(self.func, self.args, self.places)
+            for k in self.places:
+                for o, pushed in enumerate(check.jacobian(k)):
+                    _compare(pushed, expected[k][o], o, k, options, forward=True)
+
+    def forward(self, outputs: Sequence[Tensor]) -> None:
+        """Check the rest of forward mode: projections, missing tangents, batches of them."""
+        options = self.options
+        check = ForwardCheck(self.func, self.args, self.places)
+        for k in self.places if options.check_forward_ad and options.fast_mode else ():
+            u = self.direction(self.args[k])
+            point = read(self.args[k]).reshape(-1)
+            step = u * options.eps
+            found = slopes(self.func, self.args, k, point, step, outputs, options.eps)
+            for o, (pushed, slope) in enumerate(zip(check.pushed(k, [u]), found, strict=True)):
+                _compare(pushed, slope[None], o, k, options, forward=True)
+        if options.check_forward_ad and options.check_undefined_grad:
+            wrong = check.undefined(self.rng)
+            if wrong:
+                raise GradcheckError(
+                    f"gradcheck: Mismatch in tangent values: {wrong}. Expected what zeros give."
+                )
+        if options.check_batched_forward_grad:
+            wrong = check.batched(self.rng)
+            if wrong:
+                raise GradcheckError(
+                    "gradcheck: gradcheck or gradgradcheck failed while testing batched forward "
+                    f"gradient computation: {wrong}."
+                )
+
+    def direction(self, tensor: Tensor) -> Array:
+        """Return a random direction of a tensor, flat."""
+        made = self.rng.random(tensor.numel())
+        return made / (np.linalg.norm(made) or 1)
 
     def reentrant(self, first: Array, second: Array, output: int, source: int) -> None:
         """Check that two backward passes give the same."""
@@ -223,45 +265,24 @@ class _Check:
     def projected(self, o: int, output: Tensor, everything: Sequence[Tensor]) -> None:
         """Compare one random projection of each Jacobian; all of it where that does not fit."""
         options = self.options
-        v = self.rng.random(output.numel())
-        v /= np.linalg.norm(v) or 1
+        if not options.check_backward_ad:
+            return
+        v = self.direction(output)
         seed = like(v, output)
-        if options.check_backward_ad:
-            pulled = _pulled(output, self.sources, seed, options)
-            again = _pulled(output, self.sources, seed, options)
+        pulled = _pulled(output, self.sources, seed, options)
+        again = _pulled(output, self.sources, seed, options)
         for place, k in enumerate(self.places):
-            u = self.rng.random(self.args[k].numel())
-            u /= np.linalg.norm(u) or 1
+            u = self.direction(self.args[k])
             point = read(self.args[k]).reshape(-1)
             step = u * options.eps
             slope = slopes(self.func, self.args, k, point, step, everything, options.eps)[o] @ v
-            if options.check_backward_ad:
-                if not np.isclose(pulled[place] @ u, slope, options.rtol, options.atol):
-                    exact = _analytical(output, self.sources, options)[place]
-                    full = numerical(self.func, self.args, k, everything, options.eps)[o]
-                    _compare(exact, full, o, k, options)
-                    sides = pulled[place] @ u, slope
-                    _compare(np.array([[sides[0]]]), np.array([[sides[1]]]), o, k, options)
-                self.reentrant(pulled[place], again[place], o, k)
-            if options.check_forward_ad:
-                tangent = self.forward(k, u, o)
-                _compare(np.array([[tangent @ v]]), np.array([[slope]]), o, k, options, "forward")
-
-    def pushed(self, o: int, k: int) -> Array:
-        """Return d(output `o`) / d(input `k`) in forward mode."""
-        count = self.args[k].numel()
-        return np.stack([self.forward(k, np.eye(1, count, j)[0], o) for j in range(count)])
-
-    def forward(self, k: int, direction: Array, o: int) -> Array:
-        """Return the derivative of output `o` along a direction of input `k`, in forward mode."""
-        with forward_ad.dual_level():
-            args = [a.detach() if isinstance(a, Tensor) else a for a in self.args]
-            args[k] = forward_ad.make_dual(args[k], like(direction, args[k]))
-            output = tensors(self.func(*args))[o]
-            tangent = forward_ad.unpack_dual(output).tangent
-            if tangent is None:
-                return np.zeros(output.numel())
-            return read(tangent).reshape(-1)
+            if not np.isclose(pulled[place] @ u, slope, options.rtol, options.atol):
+                exact = _analytical(output, self.sources, options)[place]
+                full = numerical(self.func, self.args, k, everything, options.eps)[o]
+                _compare(exact, full, o, k, options)
+                sides = pulled[place] @ u, slope
+                _compare(np.array([[sides[0]]]), np.array([[sides[1]]]), o, k, options)
+            self.reentrant(pulled[place], again[place], o, k)
 
     def linear(self, outputs: Sequence[Tensor]) -> None:
         """Check that no gradient comes of no gradient, and that gradients look like inputs."""
@@ -373,7 +394,8 @@ def gradcheck(
         check_batched_grad: also run backward for batches of gradients.
         check_forward_ad, check_backward_ad: which mode of differentiation to check.
         fast_mode: compare a random projection of the Jacobian instead of all of it.
-        check_batched_forward_grad, masked: taken for PyTorch's sake.
+        check_batched_forward_grad: also run forward mode for batches of tangents.
+        masked: taken for PyTorch's sake.
 
     Returns:
         True; False for a mismatch if `raise_exception` is off.
@@ -383,13 +405,13 @@ def gradcheck(
         ClgradValueError: no input requires grad.
     """
     if not (check_backward_ad or check_forward_ad):
-        raise ClgradValueError(
+        raise NothingToCheckError(
             "gradcheck: Expected at least one of check_forward_ad and check_backward_ad to be True."
         )
     args = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     options = _Options(
         eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, check_batched_grad,
-        check_forward_ad, check_backward_ad, fast_mode,
+        check_batched_forward_grad, check_forward_ad, check_backward_ad, fast_mode,
     )  # fmt: skip
     try:
         _Check(func, args, options).run()
@@ -427,7 +449,7 @@ def gradgradcheck(
         check_fwd_over_rev, check_rev_over_rev: in which mode the backward pass is differentiated.
     """
     if not (check_fwd_over_rev or check_rev_over_rev):
-        raise ClgradValueError(
+        raise NothingToCheckError(
             "gradgradcheck: Expected at least one of check_fwd_over_rev and check_rev_over_rev to "
             "be True."
         )

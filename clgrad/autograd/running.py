@@ -39,10 +39,11 @@ class Pass:
 class _Running(threading.local):
     def __init__(self) -> None:
         self.tasks: list[Task] = []
+        self.composing = 0
 
 
 running = _Running()
-"""This thread's passes."""
+"""This thread's passes, and whether they are steps of something that is still being recorded."""
 
 
 def current() -> Task | None:

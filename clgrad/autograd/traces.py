@@ -20,6 +20,7 @@ from clgrad.tape import anomaly
 from clgrad.tape.node import AccumulateGrad, Node
 from clgrad.tape.record import OpNode, Step
 from clgrad.tape.saved import Switch
+from clgrad.tape.tangents import forward
 from clgrad.tensor import wrap
 
 LIMIT = 256
@@ -156,7 +157,7 @@ def run(roots: list[Root], keep_graph: bool) -> bool:
         Whether the pass was run; if not, nothing has been done.
     """
     backend = dispatch.backend
-    if anomaly.mode.on:
+    if anomaly.mode.on or forward.open:
         return False
     if not hasattr(backend, "splice") or backend.watched():
         return False

@@ -12,8 +12,7 @@ from clgrad.errors import ClgradIndexError, ClgradTypeError, ShapeError, Unsuppo
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.meta import Meta
 from clgrad.ops.pooling import Windows, window_argmax, window_max, window_mean, window_take
-from clgrad.tape.grad_mode import mode
-from clgrad.tape.inplace import requires_grad_of
+from clgrad.tape.tangents import differentiated
 from clgrad.tensor import Tensor
 
 __all__ = [
@@ -174,7 +173,7 @@ def _largest(op: str, x: Tensor, windows: Windows, return_indices: bool) -> Pool
         raise UnsupportedDTypeError(
             f"{op}: not implemented for bool. Hint: cast with .to(clgrad.uint8)."
         )
-    if not return_indices and not (mode.grad and requires_grad_of(x)):
+    if not return_indices and not differentiated(x):
         largest: Tensor = apply(window_max, (x,), (windows,))
         return largest
     indices: Tensor = apply(window_argmax, (x,), (windows,))

@@ -22,6 +22,7 @@ from clgrad.ops.registry import composite as _composite
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tape.record import Plan
+from clgrad.tape.tangents import follow, forward
 from clgrad.tensor import Tensor, wrap
 
 __all__ = [
@@ -127,6 +128,8 @@ def unsafe_view(x: Tensor, size: tuple[int, ...]) -> Tensor:
     made._inference = x._inference
     if mode.grad and requires_grad_of(x):
         attach(_unsafe_plan(x._meta, meta), (x,), (), made)
+    if forward.open and mode.forward:
+        follow(x, made, lambda tangent: unsafe_view(tangent, size))
     return made
 
 

@@ -19,6 +19,7 @@ from clgrad.tape.inplace import (
     requires_grad_of,
     take_retained,
 )
+from clgrad.tape.tangents import adopt, forward
 from clgrad.tensor import Tensor
 from clgrad.writing import count
 
@@ -50,6 +51,8 @@ def _inplace(name: str, view: Call) -> Call:
             check_inplace(input)
         retained = take_retained(input) if mode.grad else None
         made = view(input, *args, **named)
+        if forward.open:
+            adopt(input, made)
         input._meta = made._meta
         count(name, input)
         if made._grad_fn is not None:

@@ -23,11 +23,13 @@ _OF_A_CLASS = ("__module__", "__name__", "__qualname__", "__doc__")
 class _Mode(threading.local):
     grad = True
     inference = False
+    forward = True
     threads = True
 
 
 _mode = mode = _Mode()  # PyTorch calls an argument `mode`
-"""This thread's switches: `grad` (record nodes?) and `inference` (make inference tensors?)."""
+"""This thread's switches: `grad` (record nodes?), `inference` (make inference tensors?), `forward`
+(compute tangents, while a level of forward-mode derivatives is open?)."""
 
 
 class _Count:
@@ -197,6 +199,12 @@ class set_grad_enabled(_Setting):  # noqa: N801  # PyTorch's name
     _field = "grad"
 
 
+class set_forward_enabled(_Setting):  # noqa: N801  # as its like
+    """Switch tangents on or off; acts when called, and undoes it at the end of a `with` block."""
+
+    _field = "forward"
+
+
 class set_multithreading_enabled(_Setting):  # noqa: N801  # PyTorch's name
     """Accepted and remembered: a backward pass runs in the thread that called it, always."""
 
@@ -224,9 +232,9 @@ class inference_mode(_Switch):  # noqa: N801  # PyTorch's name
         return switch
 
     def __enter__(self) -> None:
-        self._previous = mode.inference, mode.grad
+        self._previous = mode.inference, mode.grad, mode.forward
         mode.inference = self._enabled
-        mode.grad = not self._enabled
+        mode.grad = mode.forward = not self._enabled
         inference_blocks.add(1)
 
     def __exit__(
@@ -235,5 +243,5 @@ class inference_mode(_Switch):  # noqa: N801  # PyTorch's name
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        mode.inference, mode.grad = self._previous
+        mode.inference, mode.grad, mode.forward = self._previous
         inference_blocks.add(-1)

@@ -26,6 +26,7 @@ from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import NAMESPACE, Edge, Grads, Node, next_sequence
 from clgrad.tape.saved import SavedTensor, save, save_old, save_result
+from clgrad.tape.tangents import forward
 
 _new = object.__new__
 _getframe = sys._getframe
@@ -187,7 +188,7 @@ class Rule:
                         kinds.append(metas[values[-1]])
                 if not values:  # a constant: it takes the shape of the gradient
                     values, kinds = [0], [metas[0]]
-                    op = _constant(op)
+                    op = constant_of(op)
                 made = handed.plan(op, tuple(kinds))
                 meta = made.metas[0]
             if self.restored is not None and meta.shape != plan.kinds[k].shape:
@@ -200,7 +201,7 @@ class Rule:
 
 
 @lru_cache(maxsize=256)
-def _constant(op: Op) -> Op:
+def constant_of(op: Op) -> Op:
     """Return a derivative without operands as one of the gradient, for its shape."""
     zero = {"g": const(0)}  # it takes nothing but the shape
     return Op(name=op.name, kind="pointwise", inputs=("g",), formula=op.formula, derivatives=zero)
@@ -242,7 +243,8 @@ class OpNode(Node):
         saved = self.saved
         if saved is None:
             raise freed(self)
-        if plan.op.backward is None and not mode.grad and not rule.missing:
+        tangents = forward.open and mode.forward
+        if plan.op.backward is None and not (mode.grad or tangents or rule.missing):
             values = [g._storage.value]
             for one, name in zip(saved, rule.names, strict=True):
                 value = one.value(self, name)
@@ -252,6 +254,8 @@ class OpNode(Node):
             else:
                 return self._quick(g, saved, values, wanted)
         unpacked = [one.unpack(self, name) for one, name in zip(saved, rule.names, strict=True)]
+        if tangents:
+            forward.level.give(self, unpacked)
         op = plan.op
         if op.backward is not None:
             made = op.backward(Context(self, unpacked, wanted), g)
@@ -276,7 +280,7 @@ class OpNode(Node):
             elif places:
                 result = handed.apply(formula, tuple([environment[p] for p in places]))
             else:
-                result = handed.apply(_constant(formula), (g,))
+                result = handed.apply(constant_of(formula), (g,))
             if rule.restored is not None and result.shape != plan.kinds[k].shape:
                 result = result.expand(plan.kinds[k].shape)
             results[k] = result

@@ -41,6 +41,7 @@ from clgrad.creation import (
     zeros,
     zeros_like,
 )
+from clgrad.creation import resolve_device as _resolve
 from clgrad.creation import resolve_device as device
 from clgrad.dtypes import (
     DType,
@@ -144,6 +145,7 @@ def _install() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name in (
         "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "func", "models",
+        "accelerator",
     ):  # fmt: skip
         import importlib
         from importlib.util import find_spec
@@ -161,13 +163,13 @@ def devices() -> list[Any]:
 
 
 def synchronize(device: Any = None) -> None:
-    """Enqueue what is pending and wait for it."""
-    dispatch.backend.synchronize(device)
+    """Enqueue what is pending and wait for it, on one device or on all."""
+    dispatch.backend.synchronize(None if device is None else _resolve(device))
 
 
 def flush(device: Any = None) -> None:
-    """Enqueue what is pending, without waiting."""
-    dispatch.backend.flush(device)
+    """Enqueue what is pending, without waiting, on one device or on all."""
+    dispatch.backend.flush(None if device is None else _resolve(device))
 
 
 def dump_kernels(path: Any) -> Any:

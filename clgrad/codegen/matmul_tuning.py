@@ -260,12 +260,14 @@ def ordered_slabs(
     """
     m, batch = size_class(m), size_class(batch)
 
-    def cost(shape: Slab) -> tuple[float, int]:
+    def cost(shape: Slab) -> tuple[float, float]:
         groups = ceil_div(m, shape.tile_m) * ceil_div(n, shape.tile_n) * batch
         # per step of k: multiply-adds, and what local and global memory are asked for
         work = shape.rows * shape.columns
         far = 4.0 * work * (1 / shape.tile_m + 1 / shape.tile_n)
         step = work + (shape.rows + shape.columns) + far
-        return ceil_div(groups, traits.compute_units) * step, abs(shape.tile_k - 8)
+        # as deep as every work-item copies a whole vector of both operands
+        depth = 4 * shape.height * shape.breadth / min(shape.tile_m, shape.tile_n)
+        return ceil_div(groups, traits.compute_units) * step, abs(shape.tile_k - depth)
 
     return tuple(sorted(slabs(itemsize, traits), key=cost))

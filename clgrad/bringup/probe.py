@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clgrad.bringup import quirks
+from clgrad.bringup import quirks, tuned
 from clgrad.bringup.canaries import CANARIES
 from clgrad.bringup.check import Check, Data, run_checks
 from clgrad.codegen.source import digest
@@ -221,7 +221,7 @@ def bring_up(device: Device) -> DeviceTraits:
         traits = queried.override(known)
     for quirk in quirks.of(device):
         traits = traits.override(quirk.set)
-    return traits
+    return replace(traits, tuned=tuned.table(device))
 
 
 def _probe(device: Device, queried: DeviceTraits, journal: _Journal) -> DeviceTraits:

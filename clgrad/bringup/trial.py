@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clgrad.codegen.choice import Expected
 from clgrad.codegen.spec import Arg, Lowered
 from clgrad.dtypes import DType, bfloat16
 from clgrad.runtime.device import Device
@@ -90,6 +91,16 @@ class Trial:
         if (self._watched[-_GUARD:] != _MARK).any():
             return None
         return self._watched[:-_GUARD]
+
+    def excess(self, expected: Expected) -> float:
+        """Return by how much an error exceeds its bound at most: inf for NaN, or a stray write."""
+        found = self.result()
+        if found is None:
+            return float("inf")
+        with np.errstate(invalid="ignore"):
+            errors = np.abs(valued(found, expected.dtype) - expected.values.reshape(-1))
+            beyond = (errors - expected.bound.reshape(-1)).max()
+        return float("inf") if np.isnan(beyond) else float(beyond)
 
     def seconds(self, turn: float = 0.05) -> float:
         """Return the time of one run: the best of groups of repetitions that fill a turn."""

@@ -77,6 +77,8 @@ def _rows(traits: DeviceTraits) -> list[tuple[str, str]]:
     for name, value in asdict(traits).items():
         if name == "disabled":
             text = ", ".join(value) or "nothing"
+        elif name == "tuned":
+            text = f"{len(value)} choices"
         elif isinstance(value, bool):
             text = "yes" if value else "no"
         elif name in _BYTES:

@@ -173,7 +173,7 @@ def _script(args: argparse.Namespace) -> int:
         creation.set_default_device(chosen)
     try:
         with closing(trace.open()):
-            status = _execute(args.script, [*filter(None, [args.op]), *args.args])
+            status = execute(args.script, [*filter(None, [args.op]), *args.args])
     finally:
         if chosen is not None:
             creation.set_default_device(None)
@@ -186,7 +186,7 @@ def _script(args: argparse.Namespace) -> int:
     return status
 
 
-def _execute(script: str, arguments: list[str]) -> int:
+def execute(script: str, arguments: list[str]) -> int:
     """Run a script to its end, and what it left pending; return its exit status."""
     from clgrad import dispatch
 

@@ -29,20 +29,16 @@ C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
-class Sample(Generic[P]):
-    """A problem with operands and what must come out.
+class Expected:
+    """What must come out of a problem.
 
     Attributes:
-        problem: what to compute.
-        arrays: the operands as stored, from their offset 0 on.
-        expected: the result in float64, or exactly for integers.
+        values: in float64, or exactly for integers.
         bound: the largest error of each element.
-        dtype: of the result.
+        dtype: as the result is stored.
     """
 
-    problem: P
-    arrays: list[NDArray[Any]]
-    expected: NDArray[Any]
+    values: NDArray[Any]
     bound: NDArray[Any]
     dtype: DType
 
@@ -56,12 +52,14 @@ class Family(Generic[P, C]):
         describe: the text of a problem, or None for one that is not tuned.
         parse: a problem of dense operands from a text; raises `ClgradValueError`.
         key: the text of the class of sizes that a text belongs to; choices are kept by it.
-        candidates: choices for a problem, the family's own first; each is a frozen dataclass
-            whose fields are numbers, or a record with a `text`.
+        candidates: every choice that computes a problem, the family's own first, then those worth
+            measuring before others; frozen dataclasses of numbers.
         lower: the launches for a choice.
         awkward: small problems of the same kind, with edges where kernels have theirs, on which a
             candidate is checked before it is measured.
-        sample: operands of a problem and what must come out (None: leave that out).
+        operands: random operands of a problem of dense ones, as stored.
+        expected: what these operands must give.
+        result: elements and dtype of the result.
         work: operations of a problem.
     """
 
@@ -72,7 +70,9 @@ class Family(Generic[P, C]):
     candidates: Callable[[P, DeviceTraits], list[C]]
     lower: Callable[[P, C, DeviceTraits], Lowered]
     awkward: Callable[[P, C], list[P]]
-    sample: Callable[[P, np.random.Generator], Sample[P]]
+    operands: Callable[[P, np.random.Generator], list[NDArray[Any]]]
+    expected: Callable[[P, list[NDArray[Any]]], Expected]
+    result: Callable[[P], tuple[int, DType]]
     work: Callable[[P], float]
 
 
@@ -112,9 +112,12 @@ def choose(family: Family[P, C], problem: P, traits: DeviceTraits) -> C | None:
     if _noted is not None:
         _noted[text] = _noted.get(text, 0) + 1
     wanted = _table(traits.tuned).get(family.key(text))
-    if wanted is None:
-        return None
-    return next((c for c in family.candidates(problem, traits) if text_of(c) == wanted), None)
+    return None if wanted is None else candidate_of(family, problem, wanted, traits)
+
+
+def candidate_of(family: Family[P, C], problem: P, text: str, traits: DeviceTraits) -> C | None:
+    """Return the candidate with this text, or None if the family offers none."""
+    return next((c for c in family.candidates(problem, traits) if text_of(c) == text), None)
 
 
 @lru_cache(maxsize=16)
@@ -127,3 +130,9 @@ def note() -> dict[str, int]:
     global _noted
     _noted = {}
     return _noted
+
+
+def forget() -> None:
+    """Note problems no longer."""
+    global _noted
+    _noted = None

@@ -26,9 +26,11 @@ from clgrad.codegen.matmul_choice import (
     awkward,
     candidates,
     describe,
+    expected,
     key_of,
+    operands,
     parse,
-    sample,
+    result,
     work,
 )
 from clgrad.codegen.matmul_form import Form, MatmulProblem, Operand, check_problem, small_form
@@ -267,6 +269,10 @@ def _lower(problem: MatmulProblem, choice: Choice, traits: DeviceTraits) -> Lowe
 
 
 FAMILY = register(
-    Family("matmul", describe, parse, key_of, candidates, _lower, awkward, sample, work)
-)
+    Family(
+        name="matmul", describe=describe, parse=parse, key=key_of, candidates=candidates,
+        lower=_lower, awkward=awkward, operands=operands, expected=expected, result=result,
+        work=work,
+    )
+)  # fmt: skip
 """What the tuner knows about matrix products."""

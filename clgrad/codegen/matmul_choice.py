@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import islice
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clgrad.codegen import matmul_tuning as tuning
-from clgrad.codegen.choice import Sample
+from clgrad.codegen.choice import Expected
 from clgrad.codegen.matmul_form import Form, MatmulProblem, small_form
 from clgrad.codegen.matmul_specs import sum_dtype
 from clgrad.codegen.matmul_tuning import Dot, Slab, Tile
@@ -25,7 +25,8 @@ from clgrad.errors import ClgradValueError
 from clgrad.traits import DeviceTraits
 
 Choice = Tile | Dot | Slab
-_MOST_TILES, _MOST_DOTS, _MOST_SLABS = 10, 4, 12
+_FIRST = 8
+"""Tiles that are worth measuring before others."""
 _TEXT = re.compile(r"matmul (?:(\d+)\*)?(\d+)x(\d+)x(\d+) ([NTS])([NTS]) (\w+)")
 
 
@@ -37,27 +38,30 @@ def candidates(problem: MatmulProblem, traits: DeviceTraits) -> list[Choice]:
     form = small_form(problem)
     m, n, k, batch, size = form.m, form.n, form.k, form.batches, form.acc.itemsize
     if not traits.is_cpu and "matmul" not in traits.disabled:
-        slabs = tuning.ordered_slabs(m, n, batch, size, traits)[:_MOST_SLABS]
-        unrolled = [
-            replace(x, unroll=u) for x in slabs[:4] for u in (2, 8)
-            if u <= x.tile_k and u != x.unroll
-        ]  # fmt: skip
-        return [*slabs, *unrolled]
-    tiles, dots = _tiles(form, traits), _dots(form, traits)
-    by_dots = dots and tuning.dot_wins(m, n, k, batch) and (not dots[0].pack_a or m <= n)
-    return [*dots, *tiles] if by_dots else [*tiles, *dots]
+        slabs = tuning.ordered_slabs(m, n, batch, size, traits)
+        unrolled = [replace(x, unroll=u) for x in slabs for u in (2, 8) if u <= x.tile_k]
+        return [*slabs[:_FIRST], *unrolled[:_FIRST], *slabs[_FIRST:], *unrolled[_FIRST:]]
+    tiles, others = _tiles(form, traits)
+    dots = _dots(form, traits)
+    if dots and tuning.dot_wins(m, n, k, batch) and (not dots[0].pack_a or m <= n):
+        return [*dots, *tiles, *others]
+    return [*tiles[:_FIRST], *dots, *others, *tiles[_FIRST:]]
 
 
-def _tiles(form: Form, traits: DeviceTraits) -> list[Choice]:
+def _tiles(form: Form, traits: DeviceTraits) -> tuple[list[Tile], list[Tile]]:
+    """Return register tiles with what the cost model packs, and with what it does not."""
     m, n, k, size = form.m, form.n, form.k, form.acc.itemsize
     pack_b = not form.columns_adjacent or tuning.pack_b(m, n, k, size)
     pack_a = tuning.pack_a(n, k, form.a.dtype.cl != form.acc.cl)
     tiles = tuning.register_tiles(m, n, form.batches, size, traits)
-    found = [replace(x, pack_a=pack_a, pack_b=pack_b) for x in islice(tiles, _MOST_TILES)]
-    other = [replace(x, pack_a=not pack_a) for x in found[:4]]
-    if form.columns_adjacent:
-        other += [replace(x, pack_b=not pack_b) for x in found[:4]]
-    return [*found, *(other if k > 0 else [])]
+    found = [replace(x, pack_a=pack_a, pack_b=pack_b) for x in tiles]
+    others = []
+    for x in found if k > 0 else []:
+        others.append(replace(x, pack_a=not pack_a))
+        if form.columns_adjacent:
+            others += [replace(x, pack_b=not pack_b),
+                       replace(x, pack_a=not pack_a, pack_b=not pack_b)]  # fmt: skip
+    return found, others
 
 
 def _dots(form: Form, traits: DeviceTraits) -> list[Dot]:
@@ -66,7 +70,7 @@ def _dots(form: Form, traits: DeviceTraits) -> list[Dot]:
         return []
     pack_a = form.a.second != 1 and form.k > 1
     tiles = tuning.dot_tiles(form.m, form.n, form.k, form.batches, form.acc.itemsize, traits)
-    return [replace(x, pack_a=pack_a) for x in tiles[:_MOST_DOTS]]
+    return [replace(x, pack_a=pack_a) for x in tiles]
 
 
 # ---- text ---------------------------------------------------------------------------------------
@@ -144,45 +148,62 @@ def awkward(problem: MatmulProblem, choice: Choice) -> list[MatmulProblem]:
     sizes = {
         (min(m, rows + 1), min(k, 2 * depth + 3), min(n, columns + 1)),
         (min(m, 2 * rows), min(k, 4 * depth), min(n, 2 * columns)),
-        (min(m, 2 * rows + 3), min(k, depth + 1), min(n, 2 * columns - 1)),
+        # not one column, which would be a problem of another kind
+        (min(m, 2 * rows + 3), min(k, depth + 1), min(n, max(2 * columns - 1, 2))),
     }
     return [_dense(batch, *size, a, b, dtype) for size in sorted(sizes)]
 
 
-def sample(problem: MatmulProblem, generator: np.random.Generator) -> Sample[MatmulProblem]:
-    """Return random operands of a dense problem, their product, and bounds of its rounding."""
-    dtype = problem.a_dtype
-    shapes = [(*problem.batch, problem.m, problem.k), (*problem.batch, problem.k, problem.n)]
-    arrays, values = [], []
-    for shape, strides in zip(shapes, (problem.a_strides, problem.b_strides), strict=True):
-        span = 1 + sum(stride * (size - 1) for stride, size in zip(strides, shape, strict=True))
-        stored, value = _random(dtype, span, generator)
-        arrays.append(stored)
-        steps = tuple(stride * value.itemsize for stride in strides)
-        values.append(np.lib.stride_tricks.as_strided(value, shape, steps))
-    a, b = values
-    expected = np.matmul(a, b)
-    if not dtype.is_floating_point:
-        return Sample(problem, arrays, expected, np.zeros_like(expected), problem.out_dtype)
-    unit = 2.0**-53 if sum_dtype(dtype, dtype) is float64 else 2.0**-24
-    store = {float16: 2.0**-11, bfloat16: 2.0**-8}.get(problem.out_dtype, unit)
-    bound = (problem.k + 2) * unit * (np.abs(a) @ np.abs(b)) + store * np.abs(expected) + 1e-7
-    return Sample(problem, arrays, expected, bound, problem.out_dtype)
+def operands(problem: MatmulProblem, generator: np.random.Generator) -> list[NDArray[Any]]:
+    """Return random operands of a problem that is dense but for every second element."""
+    return [
+        _random(dtype, 1 + sum(t * (n - 1) for t, n in zip(strides, shape, strict=True)), generator)
+        for dtype, strides, shape in _sides(problem)
+    ]
 
 
-def _random(
-    dtype: DType, count: int, generator: np.random.Generator
-) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """Return random elements as stored, and their values."""
+def _sides(problem: MatmulProblem) -> list[tuple[DType, tuple[int, ...], tuple[int, ...]]]:
+    return [
+        (problem.a_dtype, problem.a_strides, (*problem.batch, problem.m, problem.k)),
+        (problem.b_dtype, problem.b_strides, (*problem.batch, problem.k, problem.n)),
+    ]
+
+
+def _random(dtype: DType, count: int, generator: np.random.Generator) -> NDArray[Any]:
     if dtype.is_integral:
-        whole = generator.integers(-9 if dtype.is_signed else 0, 9, count).astype(dtype.numpy)
-        return whole, whole
+        return generator.integers(-9 if dtype.is_signed else 0, 9, count).astype(dtype.numpy)
     values = generator.uniform(-1, 1, count)
     if dtype is bfloat16:
-        bits = (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-        return bits, (bits.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    stored = values.astype(dtype.numpy)
-    return stored, stored.astype(np.float64)
+        return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return values.astype(dtype.numpy)
+
+
+def _values(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
+    if dtype is bfloat16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float64) if dtype.is_floating_point else array
+
+
+def expected(problem: MatmulProblem, arrays: list[NDArray[Any]]) -> Expected:
+    """Return the product, and bounds of the errors of its sums and of the rounding to its dtype."""
+    views = []
+    for (dtype, strides, shape), array in zip(_sides(problem), arrays, strict=True):
+        value = _values(array, dtype)
+        steps = tuple(stride * value.itemsize for stride in strides)
+        views.append(np.lib.stride_tricks.as_strided(value, shape, steps))
+    a, b = views
+    values, dtype = np.matmul(a, b), problem.out_dtype
+    if not dtype.is_floating_point:
+        return Expected(values, np.zeros_like(values), dtype)
+    unit = 2.0**-53 if sum_dtype(problem.a_dtype, problem.b_dtype) is float64 else 2.0**-24
+    store = {float16: 2.0**-11, bfloat16: 2.0**-8}.get(dtype, unit)
+    sums = (problem.k + 2) * unit * (np.abs(a) @ np.abs(b))
+    return Expected(values, sums + store * np.abs(values) + 1e-7, dtype)
+
+
+def result(problem: MatmulProblem) -> tuple[int, DType]:
+    """Return the number of elements of the result, and their dtype."""
+    return prod(problem.batch) * problem.m * problem.n, problem.out_dtype
 
 
 def work(problem: MatmulProblem) -> float:

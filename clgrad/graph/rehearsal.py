@@ -58,6 +58,9 @@ class RehearsalDevice:
         """Return a function per kernel that launches nothing."""
         return [_launch for _ in sources]
 
+    def drop_kernels(self) -> None:
+        """Have none to let go of."""
+
     def write(self, buffer: Memory, array: np.ndarray[Any, Any], offset: int = 0) -> None:
         """Forget what is written."""
 

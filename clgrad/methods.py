@@ -5,6 +5,7 @@ Importing this module completes the class; it has no names that others use.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from clgrad import autograd, copying, creation, dispatch, dtypes, host, indexing
 from clgrad.calls import function, inplace
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
-from clgrad.errors import ClgradTypeError, ShapeError
+from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
 from clgrad.formats import check_memory_format
 from clgrad.functional import (
     FAMILIES,
@@ -190,6 +191,8 @@ def _install_all() -> None:
     _install("polygamma", special.polygamma_of)
     _install("polygamma_", special.polygamma_of_)
     _install("real", property(lambda x: x))
+    _install("imag", property(_imaginary))
+    _install("volatile", property(_volatile))
     for name in ("copy_", "fill_", "zero_"):
         _install(name, getattr(writing, name))
     _install("new_zeros", _new(creation.zeros))
@@ -211,6 +214,18 @@ def _reverse(x: Tensor) -> Tensor:
 
 def _matrix_transpose(x: Tensor) -> Tensor:
     return shaping.transpose(x, -2, -1)
+
+
+def _imaginary(x: Tensor) -> Tensor:
+    raise DTypeError(
+        "imag is not implemented for tensors with non-complex dtypes; this one has "
+        f"{x._meta.dtype.name}. Hint: zeros_like() makes one of zeros."
+    )
+
+
+def _volatile(x: Tensor) -> bool:
+    warnings.warn("volatile was removed (Variable.volatile is always False)", stacklevel=2)
+    return False
 
 
 def _matrix_only(x: Tensor) -> Tensor:

@@ -256,11 +256,6 @@ class Tensor:
         super().__delattr__(name)
 
     @property
-    def volatile(self) -> bool:
-        warnings.warn("volatile was removed (Variable.volatile is always False)", stacklevel=2)
-        return False
-
-    @property
     def is_leaf(self) -> bool:
         return self.grad_fn is None
 
@@ -339,6 +334,11 @@ class Tensor:
         """The hooks that `register_hook` entered for this tensor as it is now."""
         hooks = self._hooks if self.grad_fn is None else self.grad_fn._hooks
         return None if hooks is None else hooks.tensor.get(self._output_nr) or None
+
+    @_backward_hooks.setter
+    def _backward_hooks(self, hooks: dict[int, Any] | None) -> None:
+        own = self._leaf_hooks() if self.grad_fn is None else self.grad_fn._own_hooks()
+        own.tensor[self._output_nr] = Table(hooks or {})
 
     @_backward_hooks.deleter
     def _backward_hooks(self) -> None:

@@ -9,6 +9,7 @@ from clgrad.autograd.explain import explain_grad
 from clgrad.autograd.function import Function, once_differentiable
 from clgrad.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from clgrad.autograd.origins import explaining
+from clgrad.autograd.saving import _make_saved_tensor as _make_saved_tensor
 from clgrad.autograd.saving import (
     _unsafe_preserve_version_counter as _unsafe_preserve_version_counter,
 )
@@ -61,6 +62,11 @@ __all__ = [
     "set_grad_enabled",
     "set_multithreading_enabled",
 ]
+
+
+def _profiler_enabled() -> bool:
+    """Return whether a profile is being recorded."""
+    return bool(importlib.import_module("clgrad.profiler.ranges").collectors)
 
 
 def __getattr__(name: str) -> Any:

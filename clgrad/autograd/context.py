@@ -100,6 +100,7 @@ class FunctionNode(Node, FunctionCtx):
 
     _forward_cls: Any
     _materialize_non_diff_grads = True
+    _is_pure_view = False  # set by a forward that returns a view of its input and does nothing else
 
     def __init__(self) -> None:
         super().__init__((), ())

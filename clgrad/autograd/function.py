@@ -16,6 +16,7 @@ from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import (
     CUSTOM,
+    DEFAULT,
     MULTI_OUTPUT,
     accumulator,
     check_view,
@@ -210,6 +211,13 @@ class _Wrapping:
             ]
         )
         given = list(outputs)
+        pure = self.recorded and node._is_pure_view
+        if pure and (len(self.inputs), sum(m is not None for m in metas)) != (1, 1):
+            raise AutogradError(
+                "Pure view custom Function can only have one input Tensor and one output Tensor, "
+                f"but {type(node).__name__} has {len(self.inputs)} and {len(outputs)}. Hint: leave "
+                "ctx._is_pure_view out."
+            )
         for k, out in enumerate(given):
             if isinstance(out, Tensor):
                 kind = self.recorded and bool(node._differentiable[k])
@@ -236,12 +244,13 @@ class _Wrapping:
             return out
         if dirty:
             if not is_input:
-                warnings.warn(
+                text = (
                     "ctx.mark_dirty() received a tensor that was not an input. Only input Tensors "
-                    "that have been mutated should be passed to ctx.mark_dirty().",
-                    UserWarning,
-                    stacklevel=stacklevel(),
+                    "that have been mutated should be passed to ctx.mark_dirty()."
                 )
+                if out._view is not None:
+                    raise AutogradError(text)
+                warnings.warn(text, UserWarning, stacklevel=stacklevel())
             self.check_dirty(out, count)
             out._family().bump("mark_dirty")  # forward may have written by other means than ops
             return self.known(out, out, k, rebase(out, self.node, k))
@@ -289,7 +298,14 @@ class _Wrapping:
             return
         view = became._view
         if view is not None:
-            view.creation = CUSTOM
+            if self.node._is_pure_view:
+                view.creation = DEFAULT
+                if not any(
+                    view.base is (t if t._view is None else t._view.base) for t in self.inputs
+                ):
+                    view.base._requires_grad = True  # nobody else has it: it may not be written
+            else:
+                view.creation = CUSTOM
             view.version = became._family().version
 
     def attached(self, tensor: Tensor, k: int) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any
 from clgrad.errors import AutogradError
 from clgrad.graph.storage import Storage
 from clgrad.tape.handed import handed
-from clgrad.tape.saved import Switch, pack_hooks
+from clgrad.tape.inplace import edge_of
+from clgrad.tape.saved import SavedTensor, Switch, pack_hooks, save
 from clgrad.tensor import Tensor
 
 
@@ -85,6 +86,11 @@ class disable_saved_tensors_hooks:  # noqa: N801  # PyTorch's name
         trace: TracebackType | None,
     ) -> None:
         pack_hooks.forbidden = self._before
+
+
+def _make_saved_tensor(tensor: Tensor, is_output: bool = False) -> SavedTensor:
+    """Save a tensor as a node saves its input, under the hooks that are open."""
+    return save(tensor.detach() if is_output else tensor, None if is_output else edge_of(tensor))
 
 
 def _unsafe_set_version_counter(tensors: Sequence[Tensor], versions: Sequence[int]) -> None:

@@ -143,6 +143,8 @@ class Task(Pass):
                 results = node.apply(grads, None)
                 if not keep:
                     node._release()
+                if node._hooks is not None:
+                    results = _post_hooks(node, results, ())  # type: ignore[unreachable]  # see there
                 if len(results) != len(edges):
                     raise _miscounted(node, results)
             else:
@@ -175,6 +177,7 @@ class Task(Pass):
     def evaluate(self, node: Node, grads: list[Any]) -> Sequence[Any]:
         """Run one node with its hooks; returns a gradient for each edge."""
         hooks = node._hooks
+        late = hooks is None or not hooks.post
         wanted: list[bool] | None = None
         last = False
         if self.needed is not None:
@@ -204,12 +207,7 @@ class Task(Pass):
             node._release()
         if len(results) != len(node._edges):
             raise _miscounted(node, results)
-        if hooks is not None and hooks.post:
-            for hook in list(hooks.post.values()):
-                given = hook(tuple(results), tuple(grads))
-                if given is not None:
-                    results = _checked(hook, given, results)
-        return results
+        return _post_hooks(node, results, () if late else grads)
 
     def capture(self, captures: dict[int, list[int]], grads: list[Any]) -> None:
         """Keep the gradients of a node's outputs that were asked for."""
@@ -237,6 +235,21 @@ def _watched(node: Node, grads: list[Any], wanted: list[bool] | None) -> Sequenc
         raise
     finally:
         anomaly.mode.running = before
+    return results
+
+
+def _post_hooks(node: Node, results: Sequence[Any], grads: Sequence[Any]) -> Sequence[Any]:
+    """Run the post hooks of a node, also those that its unpack hooks have just entered.
+
+    Args:
+        grads: what the node was given; nothing where no hook was there when it ran.
+    """
+    hooks = node._hooks
+    if hooks is not None and hooks.post:
+        for hook in list(hooks.post.values()):
+            given = hook(tuple(results), tuple(grads))
+            if given is not None:
+                results = _checked(hook, given, results)
     return results
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from clgrad.creation import arange, tensor, zeros
 from clgrad.dispatch import NUMBERS, apply
 from clgrad.dtypes import float64, int32, int64, promote_types
-from clgrad.errors import ClgradRuntimeError, ShapeError, UnsupportedDTypeError
+from clgrad.errors import ClgradRuntimeError, ClgradTypeError, ShapeError, UnsupportedDTypeError
 from clgrad.functional._out import with_out
 from clgrad.functional.joining import cat
 from clgrad.functional.sorting import positions
@@ -132,6 +132,42 @@ unique_dim = composite(
     "unique_dim", "x", _slices, backward=None, add=False,
     params=(("dim", 0), ("with_inverse", False), ("with_counts", False), ("as_is", False)),
 )  # fmt: skip
+
+
+_FEW = 64
+"""Up to so many elements are compared one by one, more are put in order first."""
+
+
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
+    """Return which elements occur in `test_elements`; one of both may be a number.
+
+    Args:
+        elements, test_elements: any shapes.
+        assume_unique: has no meaning here.
+        invert: return which do not.
+    """
+    given = next((x for x in (elements, test_elements) if isinstance(x, Tensor)), None)
+    if given is None:
+        raise ClgradTypeError("isin: got two numbers. Expected one tensor at least.")
+    x, tests = (
+        t.detach() if isinstance(t, Tensor) else tensor(t, device=given.device)
+        for t in (elements, test_elements)
+    )
+    if x.dtype is not tests.dtype:
+        wider = promote_types(x.dtype, tests.dtype)
+        x, tests = x.to(wider), tests.to(wider)
+    tests = tests.reshape(-1)
+    n = tests.shape[0]
+    found: Any
+    if n <= _FEW:
+        found = (x.unsqueeze(-1) == tests).any(dim=-1)
+    else:
+        tests = tests.gather(0, positions(tests, 0))
+        place = apply(positions_in_order, (tests, x.reshape(-1).contiguous()), (int64, False))
+        found = tests.gather(0, place.clamp(max=n - 1)).reshape(x.shape) == x
+    return found.logical_not() if invert else found  # type: ignore[no-any-return]  # a Tensor
 
 
 # ---- places in an order --------------------------------------------------------------------------
@@ -305,6 +341,6 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 
 __all__ = [
-    "bincount", "bucketize", "histc", "searchsorted", "unique", "unique_consecutive",
+    "bincount", "bucketize", "histc", "isin", "searchsorted", "unique", "unique_consecutive",
 ]  # fmt: skip
 METHODS = ("bincount", "histc", "unique", "unique_consecutive")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from clgrad import writing
 from clgrad.dispatch import apply
 from clgrad.dtypes import float32, int64
+from clgrad.errors import ClgradRuntimeError
 from clgrad.functional._at import write_at
 from clgrad.ops.indexing import Picking
 from clgrad.ops.registry import OPS, REQUIRED, Op, camel, composite, pointwise
@@ -56,7 +57,7 @@ def _forward(*arguments: Any) -> Tensor:
     return out
 
 
-def _backward(ctx: Any, g: Any) -> tuple[Any, Any]:
+def _backward(name: str, ctx: Any, g: Any) -> tuple[Any, Any]:
     base, source, index, y = (ctx.saved(n) for n in ("base", "source", "index", "y"))
     picking, how, own = ctx.param("picking"), ctx.param("reduce"), ctx.param("include_self")
 
@@ -72,7 +73,9 @@ def _backward(ctx: Any, g: Any) -> tuple[Any, Any]:
         share = g / _count(base, index, picking, own).to(g.dtype)
         for_base, for_source = share, at(share)
     elif how == "prod":
-        for_base, for_source = _product_back(ctx, g, base, source, index, y, at, added)
+        for_base, for_source, zeros = _product_back(ctx, g, base, source, index, y, at, added)
+        if ctx.recording:
+            for_source = apply(_once, (for_source, zeros), (name,))
     else:  # those that attain the extreme share the gradient
         hits = (source == at(y)).to(g.dtype)
         own_hits = (base == y).to(g.dtype)
@@ -85,8 +88,11 @@ def _backward(ctx: Any, g: Any) -> tuple[Any, Any]:
 
 def _product_back(
     ctx: Any, g: Any, base: Any, source: Any, index: Any, y: Any, at: Any, added: Any
-) -> tuple[Any, Any]:
-    """Gradients of a product: of all other factors, which are not y / factor where that is 0."""
+) -> tuple[Any, Any, Any]:
+    """Gradients of a product: of all other factors, which are not y / factor where that is 0.
+
+    The third result is how many zeros of the source went where each of its elements did.
+    """
     static = (ctx.param("picking"), "prod", ctx.param("include_self"))
 
     def product(a: Any, b: Any) -> Any:
@@ -99,14 +105,31 @@ def _product_back(
     alone = _where(zero, zeros, 0) == 1
     others = product(base, _where(alone, 1, source))
     for_source = _where(alone, at(g * others), at(g * y) / _where(zero, 1, source))
-    return for_base, for_source
+    return for_base, for_source, zeros
+
+
+def _once_backward(ctx: Any, g: Any) -> tuple[Any, None]:
+    if (ctx.saved("zeros") > 1).any().item():
+        source = "src" if ctx.param("name") == "scatter_reduce" else "source"
+        raise ClgradRuntimeError(
+            f"{ctx.param('name')}(): Double backward is unsupported for {source} when >1 zeros in "
+            f"{source} are scattered to the same position in self. Expected one zero at most."
+        )
+    return g, None
+
+
+_once = composite(
+    "product_gradient", "x, zeros", lambda x, zeros, name: x.clone(), backward=_once_backward,
+    saves=("zeros",), params=(("name", REQUIRED),), add=False,
+)  # fmt: skip
+"""The gradient of a product for its source: differentiable where no two zeros met."""
 
 
 @lru_cache(maxsize=64)
 def reduce_op(name: str, how: str) -> Op:
     """Return the op that reduces a source into a copy of a tensor at one index tensor."""
     return composite(
-        name, "base, source, index", _forward, backward=_backward,
+        name, "base, source, index", _forward, backward=partial(_backward, name),
         saves=("base", "source", "index", "y"), node_name=f"{camel(name)}Backward0", add=False,
         params=(("picking", REQUIRED), ("reduce", how), ("include_self", True)),
     )  # fmt: skip

@@ -57,6 +57,8 @@ class Call:
     shapes: str = ""
     detail: dict[str, Any] = field(default_factory=dict)
 
+    count = 1
+
 
 @dataclass(slots=True)
 class Launch:

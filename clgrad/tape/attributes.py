@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from clgrad.tape.complaints import freed
 from clgrad.tape.derivative import Context
 from clgrad.tape.handed import handed
+from clgrad.tape.saved import save_nothing
 
 if TYPE_CHECKING:
     from clgrad.tape.record import OpNode
@@ -185,7 +186,7 @@ def _indices(node: OpNode, context: Context) -> Any:
         return MISSING
     if node.plan.op.name == "embedding":
         return _saved(node, "i0")
-    found: list[Any] = [None] * (max(picking.dims) + 1)
+    found: list[Any] = [save_nothing() for _ in range(max(picking.dims) + 1)]
     for k, d in enumerate(picking.dims):
         found[d] = _saved(node, f"i{k}")
     return tuple(found)
@@ -197,7 +198,7 @@ def _reduction(node: OpNode, context: Context) -> Any:
 
 def _weight(node: OpNode, context: Context) -> Any:
     """`weight`: None where an op has one but was given none."""
-    return MISSING if "weight" in node.plan.op.inputs else None
+    return MISSING if "weight" in node.plan.op.inputs else save_nothing()
 
 
 def _window(name: str) -> Reader:

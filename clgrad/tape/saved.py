@@ -157,9 +157,25 @@ class SavedTensor:
             storage = Storage(value)
         return with_edge(handed.wrap(storage, meta), edge, self.counter)
 
+    @property
+    def data(self) -> Any:
+        """What the pack hook made of it; without one the tensor, of a result without history."""
+        if self.pin.__class__ is Packed:
+            return self.pin.obj
+        made = self.unpack()
+        return made if self.output < 0 else _cut(made, self.meta)
+
+    @property
+    def unpack_hook(self) -> Callable[[Any], Any] | None:
+        """The hook that unpacks it, if it has one."""
+        pin = self.pin
+        return pin.unpack if isinstance(pin, Packed) else None
+
     def _place(self, node: Any) -> Any:
         """Return the edge of what is unpacked."""
         if self.edge is None and self.output >= 0:
+            if node is None:
+                return None
             return (node, self.output) if self.view is None else self.view()
         return self.edge
 

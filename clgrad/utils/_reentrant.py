@@ -31,8 +31,9 @@ class CheckpointFunction(Function):
         running = current()
         if running is None or running.limited:
             raise AutogradError(
-                "clgrad.utils.checkpoint is incompatible with .grad() or passing an `inputs` "
-                "parameter to .backward() while use_reentrant=True. Hint: use_reentrant=False."
+                "When use_reentrant=True, torch.utils.checkpoint is incompatible with .grad() or "
+                "passing an `inputs` parameter to .backward(), and so is clgrad's. Hint: "
+                "use_reentrant=False."
             )
         args = list(ctx.args)
         for k, tensor in zip(ctx.places, ctx.saved_tensors, strict=True):

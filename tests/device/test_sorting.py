@@ -197,6 +197,10 @@ def test_search(device: Any) -> None:
             m.searchsorted(both, m.tensor([[3, 9], [4, 0]])),
             m.searchsorted(m.tensor([5, 1, 3]), m.tensor([2, 4]), sorter=m.tensor([1, 2, 0])),
             m.searchsorted(edges[:0], values), m.searchsorted(edges.long(), values.double()),
+            m.isin(values, edges), m.isin(values, edges, invert=True), m.isin(both, 3),
+            m.isin(3, both), m.isin(both, edges), m.isin(both, both[:, :0]),
+            m.isin(edges[:0], edges),
+            m.isin(values * 50, m.arange(100).flip(0)), m.isin(values, m.arange(70).float() / 0),
         ]  # fmt: skip
 
     _agree(device, case)

@@ -180,5 +180,8 @@ def test_hooks_of_a_tensor_can_be_looked_at() -> None:
         assert len(x._backward_hooks) == 1
         hook.remove()
         assert not x._backward_hooks
+        x._backward_hooks = {1: lambda g: g * 3}
+        x.sum().backward()
+        assert x.grad.tolist() == [3.0, 3.0]
         with pytest.warns(UserWarning, match="volatile was removed"):
             assert x.volatile is False

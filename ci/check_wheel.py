@@ -1,4 +1,4 @@
-"""Build the wheel and check that it holds every module, template and example, and nothing else."""
+"""Build the wheel and check that it holds every file of the folders below, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build(root: Path, folder: Path) -> Path:
 def expected(root: Path) -> set[str]:
     """Return the names that the wheel must hold beside its metadata."""
     names = set()
-    for folder in ("clgrad", "templates", "examples"):
+    for folder in ("clgrad", "templates", "examples", "benchmarks"):
         prefix = Path("clgrad" if folder == "clgrad" else f"clgrad/{folder}")
         for path in (root / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from pathlib import Path
 from typing import Any
 
-from clgrad.errors import ClgradError
+from clgrad.cli.beside import find
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-# The wheel carries the examples inside the package; in a checkout they lie beside it.
-_FOLDERS = (_PACKAGE / "examples", _PACKAGE.parent / "examples")
 _EXAMPLE = "digits.py"
 _PASSED_ON = ("device", "epochs", "seed", "out")
 
@@ -41,21 +37,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load(name: str) -> Any:
-    """Return an example as a module.
-
-    Raises:
-        ClgradError: it is in none of the places.
-    """
-    for folder in _FOLDERS:
-        path = folder / name
-        if path.is_file():
-            spec = importlib.util.spec_from_file_location(f"clgrad_example_{path.stem}", path)
-            assert spec is not None
-            assert spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    raise ClgradError(
-        f"demo: {name} is neither in {_FOLDERS[0]} nor in {_FOLDERS[1]}. "
-        "Expected it in the package or beside it. Hint: install clgrad again."
-    )
+    """Return an example as a module; raises `ClgradError` if it is nowhere."""
+    path = find("demo", f"examples/{name}")
+    spec = importlib.util.spec_from_file_location(f"clgrad_example_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

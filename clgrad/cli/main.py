@@ -10,7 +10,7 @@ from importlib import import_module, metadata
 
 from clgrad.errors import ClgradError
 
-COMMANDS = ("devices", "doctor", "cache", "dump", "demo", "tune")
+COMMANDS = ("devices", "doctor", "cache", "dump", "demo", "tune", "bench")
 """Subcommands, each a module of this package."""
 
 

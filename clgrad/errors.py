@@ -80,6 +80,10 @@ class ClgradRuntimeError(ClgradError, RuntimeError):
     """An argument whose value a function cannot use, where PyTorch raises a RuntimeError."""
 
 
+class LinAlgError(ClgradError, RuntimeError):
+    """A matrix that has no such factors, or no inverse."""
+
+
 class ClgradIndexError(ClgradError, IndexError):
     """A dimension, index or target out of range."""
 

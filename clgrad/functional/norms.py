@@ -1,4 +1,4 @@
-"""Norms of vectors and matrices, along dims; those that need singular values are not there."""
+"""Norms of vectors and matrices, along dims."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
 from clgrad.functional._arguments import reducing
 from clgrad.functional._gradients import gradient_op
 from clgrad.functional.softmax import widened
+from clgrad.functional.spectra import svdvals
 from clgrad.layout import wrap_dim
 from clgrad.ops.registry import composite
 from clgrad.ops.signature import reduced_dims
@@ -139,12 +140,13 @@ def matrix_norm(
 
     Args:
         A: shape (*, m, n).
-        ord: `"fro"`, or by sums of absolute values: inf and -inf over rows, 1 and -1 over columns.
+        ord: `"fro"`; by singular values: `"nuc"` their sum, 2 the largest, -2 the smallest; by sums
+            of absolute values: inf and -inf over rows, 1 and -1 over columns.
         dim: which two dims are the matrices'.
         dtype: cast `A` to this first.
 
     Raises:
-        ClgradRuntimeError: an order that is none, or needs singular values ("nuc", 2, -2).
+        ClgradRuntimeError: an order that is none.
     """
     name = "linalg.matrix_norm"
     x = _floating(name, A, dtype)
@@ -158,10 +160,12 @@ def matrix_norm(
     if ord == "fro":
         return _norm(name, x, 2.0, (rows, columns), keepdim, None)  # type: ignore[no-any-return]
     if ord in _SINGULAR:
-        raise ClgradRuntimeError(
-            f"{name}: the norm of order {ord!r} needs singular values, which are not there. "
-            "Expected 'fro', 1, -1, inf or -inf."
-        )
+        values = svdvals(x.movedim((rows, columns), (-2, -1)))
+        one = values.sum(-1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
+        if keepdim:
+            for d in sorted((rows, columns)):
+                one = one.unsqueeze(d)
+        return one
     if ord not in (1, -1, math.inf, -math.inf):
         raise ClgradRuntimeError(f"{name}: Order {ord} not supported.")
     summed, other = (rows, columns) if abs(ord) == 1 else (columns, rows)
@@ -208,12 +212,9 @@ def norm(
 
     Args:
         input: a floating-point dtype, any shape.
-        p: a number, inf, -inf or `"fro"`; None is 2.
+        p: a number, inf, -inf, `"fro"`, or `"nuc"`, the sum of singular values; None is 2.
         dim: an int, several, or None for all.
         dtype: cast `input` to this first.
-
-    Raises:
-        ClgradRuntimeError: `"nuc"`, which needs singular values.
     """
     if p == "nuc":
         found: Tensor = matrix_norm(input, "nuc", dim or (-2, -1), keepdim, dtype=dtype)

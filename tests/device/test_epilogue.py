@@ -107,3 +107,20 @@ def test_numbers_and_indices_are_operands_of_an_epilogue(
     for got, want in zip(fused, apart, strict=True):
         np.testing.assert_array_equal(got.numpy(), want)
     assert held is not None
+
+
+@pytest.mark.parametrize("mask", ["whole", "rows", "one"])
+def test_masks_are_operands_and_results_of_an_epilogue(device: Any, mask: str) -> None:
+    """A bool is a byte in memory and a mask in vectors: neither may pass for the other."""
+    rng = np.random.default_rng(3)
+    a, b = (rng.standard_normal(s).astype("f") for s in ((33, 65), (65, 17)))
+    condition = rng.standard_normal({"whole": (33, 17), "rows": (33, 1), "one": (1, 1)}[mask]) > -3
+    condition[0] = mask == "one"
+    x, y, c = (clgrad.tensor(h, device=device) for h in (a, b, condition))
+    product = (x @ y).numpy()
+    np.testing.assert_array_equal(
+        clgrad.where(c, x @ y, 0.5).numpy(), np.where(condition, product, np.float32(0.5))
+    )
+    positive = (x @ y > 0).numpy()
+    assert positive.view("u1").max() == 1
+    np.testing.assert_array_equal(positive, product > 0)

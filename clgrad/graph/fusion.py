@@ -7,17 +7,19 @@ reader) or stored by its own group. Cycles between groups are excluded by ancest
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clgrad.dtypes import DType, bool_
-from clgrad.expr import Expr, call, count_ops, free_names, substitute
+from clgrad.expr import Expr, call, free_names, substitute
 from clgrad.expr import name as leaf
 from clgrad.expr.leaves import leaves_of
 from clgrad.graph.fold_order import FoldOrder, fold_order, inverse
 from clgrad.graph.folding import add_fold, finish_chunks
-from clgrad.graph.group import Group, Member, Ref, kept_layout, squeezed
-from clgrad.layout import Layout, compose
+from clgrad.graph.group import Group, Member, Ref, squeezed
+from clgrad.graph.inlining import CHEAP, cut, inlined, origins, take_inlined, touched
+from clgrad.layout import Layout
 from clgrad.ops.signature import Signature, fresh_numel
 from clgrad.traits import DeviceTraits
 
@@ -25,8 +27,6 @@ MAX_OPS = 64
 """Operations of one kernel, per element; longer ones spill registers and compile slowly."""
 MAX_OPERANDS = 24
 """Buffers of one kernel (the smallest `max_parameter_size` seen is 1024 bytes)."""
-CHEAP = 4
-"""Operations that are rather computed again than read from memory."""
 CANDIDATES = 8
 """How many of the latest groups an entry looks at for one that shares an operand."""
 LONG_BODY = 16
@@ -36,8 +36,14 @@ EXTRAS = 4
 """Operands that an epilogue adds to a matmul's own (bias, residual, scale, mask)."""
 AHEAD = 64
 """Entries among which the ops of an epilogue are looked for."""
+STORING = 2
+"""What it costs to write an element: its cache line is read before."""
 SMALL = 4096
 """Points up to which a launch costs more than the work: such ops share a kernel if they can."""
+
+
+Way = tuple[Ref, Layout, bool, str, DType]
+"""How a group gets an operand: ref, layout, once per row, what `_how` says, dtype."""
 
 
 @dataclass(slots=True)
@@ -107,31 +113,47 @@ class Fusion:
         """Return groups worth joining: the sources' own, latest first, then those sharing reads."""
         entry = self.entries[e]
         homes = {g.index for r in entry.sources if (g := self.home.get(r)) is not None}
-        ordered = [self.groups[k] for k in sorted(homes, reverse=True)]
+        own = [self.groups[k] for k in sorted(homes, reverse=True)]
+        ordered = [g for g in own if g.single is None]
+        shared = origins(self, entry.sources)
         for group in self.groups[: -CANDIDATES - 1 : -1]:
             if group.index in homes or group.single is not None or group.numel != points:
                 continue
-            if points <= SMALL or any(
-                ref in entry.sources for ref, _ in group.reads if ref is not None
+            if (
+                points <= SMALL
+                or any(ref in shared for ref, _ in group.reads if ref is not None)
+                or not shared.isdisjoint(group.members)
             ):
                 ordered.append(group)
-        fitting = [g for g in ordered if g.single is None]
-        if len(fitting) > 1:  # the fewest values to be stored for it; else as they come
-            fitting.sort(key=lambda g: sum(self._must_store(g, ref) for ref in entry.sources))
-        return fitting
+        if len(ordered) > 1:  # what costs the least memory traffic; of these what runs anyway
+            ordered.sort(key=lambda g: (self._burden(g, e, points), not self._runs(g)))
+        return ordered
 
-    def _must_store(self, group: Group, ref: Ref) -> bool:
-        """Whether `group` could only read `ref` from memory, where it would not be otherwise."""
-        home = self.home.get(ref)
-        if home is None or home is group or self.stored[ref] or ref in home.stores:
-            return False
-        member = home.members.get(ref)
-        alone = self.readers[ref] == 1
-        return (
-            member is None
-            or bool(member.phase)
-            or (count_ops(member.expr) > (MAX_OPS if alone else CHEAP))
-        )
+    def _runs(self, group: Group) -> bool:
+        """Whether a group is a kernel by now, and not only computed again in its readers."""
+        return bool(group.folds or group.stores) or any(self.stored[e] for e in group.members)
+
+    def _burden(self, group: Group, e: Ref, points: int) -> float:
+        """Return how many elements are moved more if `e` joins `group`."""
+        row = points != group.numel
+        if row and not self._row_fits(group, points):
+            return math.inf
+        ways = self._ways(group, e, row)
+        if ways is None:
+            return math.inf
+        moved = 0
+        for ref, layout, row, how, _ in ways:
+            reads = {(ref, layout)} if how == "read" else set[tuple[Ref, Layout]]()
+            if how == "inline":
+                again = cut(self, group, ref, layout, row)
+                assert again is not None
+                reads = again.reads
+            for source, over in reads - group.reads.keys():
+                moved += touched(over)
+                home = self.home.get(source)
+                if home is not None and not self.stored[source] and source not in home.stores:
+                    moved += STORING * self.entries[source].sig.meta.numel
+        return moved
 
     def _place_map(self, e: Ref) -> None:
         space = self.entries[e].sig.space
@@ -147,28 +169,28 @@ class Fusion:
             return False
         points = fresh_numel(sig.space)
         row = points != group.numel
-        if row and (
-            group.split or group.reduced is None or points != fresh_numel(group.kept_shape)
-        ):
+        if row and not self._row_fits(group, points):
             return False
         resolved = self._resolve(group, e, row)
         if resolved is None and not row and group.refactor(squeezed(sig.space)):
             resolved = self._resolve(group, e, row)
         if resolved is None:
             return False
-        phase = self._phase(group, e)
+        phase = group.phase_of(resolved)
         if group.split and phase:
             return False
         assert sig.expr is not None
         expr = self._bind(group, e, sig.expr, resolved, group.own_layout(row))
-        group.members[e] = Member(expr, row, phase)
+        group.add(e, Member(expr, row, phase))
         group.cost += sig.cost
         self.home[e] = group
         return True
 
-    def _phase(self, group: Group, e: Ref) -> int:
-        members = (group.members.get(r) for r in self.entries[e].sources)
-        return max((m.phase for m in members if m is not None), default=0)
+    def _row_fits(self, group: Group, points: int) -> bool:
+        """Whether `group` has so many rows, and finishes them itself."""
+        if group.split or group.reduced is None:
+            return False
+        return points == fresh_numel(group.kept_shape)
 
     def _bind(
         self, group: Group, e: Ref, formula: Expr, operands: Sequence[Expr], index: Layout
@@ -215,7 +237,7 @@ class Fusion:
         resolved = self._resolve(group, e, row=False)
         if resolved is None:
             return False
-        phase = self._phase(group, e)
+        phase = group.phase_of(resolved)
         if parts and phase:
             return False
         element = tuple(
@@ -232,7 +254,7 @@ class Fusion:
             if item.label == "n":  # an argument: another size is the same kernel
                 assert item.dtype is not None
                 results["n"] = group.number(None, sig.fold.count, item.dtype)
-        group.members[e] = Member(substitute(sig.fold.finish, results), True, phase + 1)
+        group.add(e, Member(substitute(sig.fold.finish, results), True, phase + 1))
         self.home[e] = group
         return True
 
@@ -244,23 +266,23 @@ class Fusion:
         group.single = e
         self.home[e] = group
         if entry.base is not None:
-            self._store(entry.base, group)
+            self.store(entry.base, group)
         if sig.kind != "write":
             for ref in entry.sources:
-                self._store(ref, group)
+                self.store(ref, group)
             dtype = sig.meta.dtype
             if sig.epilogue and dtype.is_floating_point:
                 # rounded to its dtype before anything else happens, as if it had been stored
                 total = leaf("acc", dtype.compute)
                 expr = total if dtype is dtype.compute else call("cast", total, dtype=dtype)
-                group.members[e] = Member(expr, False, 0)
+                group.add(e, Member(expr, False, 0))
                 group.tail = e
                 self._plan_epilogue(e)
             return
         resolved = self._resolve(group, e, row=False)
         assert resolved is not None and sig.expr is not None
         expr = self._bind(group, e, sig.expr, resolved, group.own_layout(False))
-        group.members[e] = Member(expr, False, 0)
+        group.add(e, Member(expr, False, 0))
 
     # ---- what follows a kernel family's result ------------------------------------------------
 
@@ -328,7 +350,7 @@ class Fusion:
                         return False
                     continue
                 origin = self.home.get(ref)
-                if origin is not None and self._depends(origin, group):
+                if origin is not None and self.depends(origin, group):
                     return False
                 if not self._constant(group, ref, layout):
                     beside.add((ref, layout))
@@ -340,7 +362,7 @@ class Fusion:
         member = None if home is None else home.members.get(ref)
         if member is None or any(label[0] == "x" for label in free_names(member.expr)):
             return False
-        return self._inlinable(group, ref, layout, MAX_OPS)
+        return inlined(self, group, ref, layout, False, MAX_OPS) is not None
 
     def _join_epilogue(self, group: Group, e: Ref) -> None:
         """Apply a pointwise op to what a kernel family computes before it is stored."""
@@ -355,9 +377,9 @@ class Fusion:
                 operands.append(group.members[ref].expr)
             else:
                 how = "inline" if self._constant(group, ref, layout) else "read"
-                operands.append(self._take(group, ref, layout, how, dtype))
+                operands.append(self._take(group, ref, layout, False, how, dtype))
         expr = self._bind(group, e, sig.expr, operands, group.own_layout(False))
-        group.members[e] = Member(expr, False, 0)
+        group.add(e, Member(expr, False, 0))
         group.tail = e
         self.home[e] = group
 
@@ -368,8 +390,13 @@ class Fusion:
 
     def _resolve(self, group: Group, e: Ref, row: bool) -> list[Expr] | None:
         """Return the expression of each operand within `group`, or None where one does not fit."""
+        ways = self._ways(group, e, row)
+        return None if ways is None else [self._take(group, *way) for way in ways]
+
+    def _ways(self, group: Group, e: Ref, row: bool) -> list[Way] | None:
+        """Return how `group` gets each operand, or None where one does not fit."""
         sig = self.entries[e].sig
-        layouts = []
+        ways = []
         for k, ref in enumerate(self.entries[e].sources):
             over = sig.reads[k]
             if sig.kind == "reduce":
@@ -378,8 +405,8 @@ class Fusion:
             how = None if layout is None else self._how(group, ref, layout, row)
             if layout is None or how is None:
                 return None
-            layouts.append((ref, layout, how, sig.dtypes[k]))
-        return [self._take(group, *item) for item in layouts]
+            ways.append((ref, layout, row, how, sig.dtypes[k]))
+        return ways
 
     def _how(self, group: Group, ref: Ref, layout: Layout, row: bool) -> str | None:
         """Return how `group` gets `ref` through `layout`: member, inline, read; or None."""
@@ -387,79 +414,31 @@ class Fusion:
         if member is not None:
             if (member.row or not row) and layout == group.own_layout(member.row):
                 return "member"
-            return "inline" if self._inlinable(group, ref, layout, CHEAP) else None
+            return "inline" if inlined(self, group, ref, layout, row, CHEAP) else None
         home = self.home.get(ref)
         if home is None:
             return "read"
         alone = self.readers[ref] == 1 and layout.numel <= self.entries[ref].sig.meta.numel
-        if self._inlinable(group, ref, layout, MAX_OPS if alone else CHEAP):
+        if inlined(self, group, ref, layout, row, MAX_OPS if alone else CHEAP):
             return "inline"
-        return None if self._depends(home, group) else "read"
+        return None if self.depends(home, group) else "read"
 
-    def _depends(self, later: Group, earlier: Group) -> bool:
+    def depends(self, later: Group, earlier: Group) -> bool:
         """Whether `later` must run after `earlier` (or is it)."""
         return later is earlier or bool(later.before >> earlier.index & 1)
 
-    def _inlinable(self, group: Group, ref: Ref, layout: Layout, most: int) -> bool:
-        """Whether `ref` may be computed again in `group`, at most `most` operations a point."""
-        home = self.home[ref]
-        member = home.members.get(ref)
-        if member is None or home.single is not None or member.phase:
-            return False
-        labels = free_names(member.expr)
-        reads = [label for label in labels if label[0] == "x"]
-        cost = count_ops(member.expr)
-        if cost > most or (self.stored[ref] and reads) or not self.room(group, cost, len(reads)):
-            return False
-        for label in labels:
-            if label[0] == "s":
-                continue
-            source, inner = home.leaves[label]
-            if self._composed(home, member, layout, inner) is None:
-                return False
-            origin = None if source is None else self.home.get(source)
-            if origin is not None and self._depends(origin, group):
-                return False
-        return True
-
-    def _composed(
-        self, home: Group, member: Member, layout: Layout, inner: Layout
-    ) -> Layout | None:
-        if member.row:
-            inner = kept_layout(inner, home.reduced or ())
-        return compose(layout, inner)
-
-    def _take(self, group: Group, ref: Ref, layout: Layout, how: str, dtype: DType) -> Expr:
+    def _take(
+        self, group: Group, ref: Ref, layout: Layout, row: bool, how: str, dtype: DType
+    ) -> Expr:
         """Carry out what `_how` found."""
         if how == "member":
             return group.members[ref].expr
-        if how == "read":
-            self._store(ref, group)
-            return group.read(ref, layout, dtype)
-        home, member = self.home[ref], self.home[ref].members[ref]
-        mapping: dict[str, Expr] = {}
-        for label in free_names(member.expr):
-            if label[0] == "s":
-                mapping[label] = group.number(*home.scalars[int(label[1:])])
-                continue
-            source, inner = home.leaves[label]
-            composed = self._composed(home, member, layout, inner)
-            assert composed is not None
-            if source is None:
-                mapping[label] = group.index_leaf(composed)
-                continue
-            self._store(source, group)
-            element = home.reads[(source, inner)].dtype
-            assert element is not None
-            mapping[label] = group.read(source, composed, element)
-        group.cost += count_ops(member.expr)
-        if self.traced:
-            for e, expr in (home.inlined | {ref: member.expr}).items():
-                if free_names(expr) <= mapping.keys():
-                    group.inlined[e] = substitute(expr, mapping)
-        return substitute(member.expr, mapping)
+        if how == "inline":
+            return take_inlined(self, group, ref, layout, row)
+        self.store(ref, group)
+        return group.read(ref, layout, dtype)
 
-    def _store(self, ref: Ref, reader: Group) -> None:
+    def store(self, ref: Ref, reader: Group) -> None:
         """Note that `reader` reads `ref` from memory."""
         home = self.home.get(ref)
         if home is None:

@@ -8,10 +8,11 @@ own leaves: `x…` elements read, `i…` indices, `s…` numbers, `r<fold>_<accu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clgrad.dtypes import DType, int64
-from clgrad.expr import Expr
+from clgrad.expr import Expr, leaves_of
 from clgrad.expr import name as leaf
 from clgrad.graph.fold_order import FoldOrder
 from clgrad.layout import Layout
@@ -52,7 +53,8 @@ class Group:
         shape, reduced: the space; `reduced` is None as long as nothing is folded; then `order` says
             in which order elements are folded.
         reads: (ref, layout over `shape`) -> leaf. An index has ref None.
-        members: entry -> its value here. `stores`: entries whose value others need.
+        members: entry -> its value here; `values`: expression -> the first member that has it.
+        stores: entries whose value others need.
         split: number of chunks of the first reduced dim when only partial results are made, with
             the refs of the partial results in `partials` (per fold, per accumulator), which the
             group `finish` folds.
@@ -64,6 +66,7 @@ class Group:
     __slots__ = (
         "before", "cost", "finish", "folds", "index", "inlined", "leaves", "members", "order",
         "partials", "reads", "reduced", "scalars", "shape", "single", "split", "stores", "tail",
+        "values",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -75,6 +78,7 @@ class Group:
         self.reads: dict[tuple[Ref | None, Layout], Expr] = {}
         self.leaves: dict[str, tuple[Ref | None, Layout]] = {}
         self.members: dict[Ref, Member] = {}
+        self.values: dict[Expr, Ref] = {}
         self.stores: dict[Ref, None] = {}
         self.folds: list[GroupFold] = []
         self.scalars: list[tuple[Ref | None, int, DType]] = []
@@ -95,6 +99,19 @@ class Group:
     def numel(self) -> int:
         return fresh_numel(self.shape)
 
+    def add(self, e: Ref, member: Member) -> None:
+        self.members[e] = member
+        self.values.setdefault(member.expr, e)
+
+    def phase_of(self, exprs: Iterable[Expr]) -> int:
+        """Return the first pass over the reduced dims in which `exprs` can be computed."""
+        folds = [
+            int(item.label[1:].partition("_")[0])
+            for item in leaves_of(exprs)
+            if item.label[0] == "r"
+        ]
+        return max((self.folds[f].phase + 1 for f in folds), default=0)
+
     def read(self, ref: Ref | None, layout: Layout, dtype: DType) -> Expr:
         """Return the leaf for an element of `ref` reached by `layout` (over the group's shape).
 
@@ -114,8 +131,10 @@ class Group:
 
     def number(self, entry: Ref | None, position: int, dtype: DType) -> Expr:
         """Return the leaf for a number argument of an entry; with None the number is `position`."""
-        self.scalars.append((entry, position, dtype))
-        return leaf(f"s{len(self.scalars) - 1}", dtype)
+        item = (entry, position, dtype)
+        if item not in self.scalars:
+            self.scalars.append(item)
+        return leaf(f"s{self.scalars.index(item)}", dtype)
 
     def level_layout(self, layout: Layout, row: bool) -> Layout | None:
         """Return a reader's layout as one over the group's shape, or None where it does not fit.

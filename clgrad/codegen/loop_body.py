@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 COLUMN_VECTORS, COLUMN_VECTORS_OF_LONG, LONG_BODY = 8, 2, 16
 """Vectors that one item of a column reduction folds side by side, so that it reads a row in long
-runs; fewer where an element takes more than `LONG_BODY` operations, whose registers spill. Measured
-on 4096 x 4096 floats, two cores: 2.6 ms against 3.8 (4 vectors) and 13 (1); long: 14, 17, 27."""
+runs; fewer where an element takes more than `LONG_BODY` operations or has many accumulators, whose
+registers spill. Measured on 4096 x 4096 floats, two cores: 2.6 ms against 3.8 (4 vectors) and 13
+(1); long: 14, 17, 27."""
 
 
 def lanes(width: int) -> list[str]:
@@ -311,7 +312,8 @@ class LoopText:
             phases = self._phases(width, hoist=False)
             wanted = [e for f in self.spec.folds for e in f.element]
             long = sum(map(count_ops, [*wanted, *(s.expr for s in self.spec.stores)])) > LONG_BODY
-            many = COLUMN_VECTORS_OF_LONG if long else COLUMN_VECTORS
+            sums = sum(len(f.dtypes) for f in self.spec.folds)
+            many = COLUMN_VECTORS_OF_LONG if long or sums > 4 else COLUMN_VECTORS >> (sums > 2)
             bodies.insert(0, {"width": width, "many": many, "phases": phases})
         return bodies
 

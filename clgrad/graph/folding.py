@@ -39,6 +39,8 @@ def add_fold(group: Group, e: Ref, fold: Fold, element: tuple[Expr, ...], phase:
         return found
     group.folds.append(GroupFold(e, fold, element, phase))
     group.cost += 2
+    for expr in element:
+        group.count(expr)
     return len(group.folds) - 1
 
 

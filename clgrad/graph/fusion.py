@@ -2,7 +2,8 @@
 
 Entries are taken in the order of recording; each joins a group that has what it reads, or starts
 one. A producer in another group is either computed again inside the reader (cheap, or its only
-reader) or stored by its own group. Cycles between groups are excluded by ancestor bit sets.
+reader: `inlining`) or stored by its own group. Cycles between groups are excluded by ancestor bit
+sets.
 """
 
 from __future__ import annotations
@@ -182,7 +183,6 @@ class Fusion:
         assert sig.expr is not None
         expr = self._bind(group, e, sig.expr, resolved, group.own_layout(row))
         group.add(e, Member(expr, row, phase))
-        group.cost += sig.cost
         self.home[e] = group
         return True
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clgrad.dtypes import DType, int64
-from clgrad.expr import Expr, leaves_of
+from clgrad.expr import TABLE, Expr, leaves_of
 from clgrad.expr import name as leaf
 from clgrad.graph.fold_order import FoldOrder
 from clgrad.layout import Layout
@@ -60,13 +60,14 @@ class Group:
             group `finish` folds.
         single: the entry of a group that is no loop (matmul), or of a partial write; `tail`: the
             last pointwise op that a matmul applies to its sums before it stores them.
+        cost: operations per point, of the expressions in `counted`.
         inlined: entries of other groups that are computed again here, if somebody wants to know.
     """
 
     __slots__ = (
-        "before", "cost", "finish", "folds", "index", "inlined", "leaves", "members", "order",
-        "partials", "reads", "reduced", "scalars", "shape", "single", "split", "stores", "tail",
-        "values",
+        "before", "cost", "counted", "finish", "folds", "index", "inlined", "leaves", "members",
+        "order", "partials", "reads", "reduced", "scalars", "shape", "single", "split", "stores",
+        "tail", "values",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -88,6 +89,7 @@ class Group:
         self.single: Ref | None = None
         self.tail: Ref | None = None
         self.cost = 0
+        self.counted: set[Expr] = set()
         self.inlined: dict[Ref, Expr] = {}
 
     @property
@@ -102,6 +104,20 @@ class Group:
     def add(self, e: Ref, member: Member) -> None:
         self.members[e] = member
         self.values.setdefault(member.expr, e)
+        if not member.row:
+            self.count(member.expr)
+
+    def count(self, expr: Expr) -> None:
+        """Add what an expression costs per point beyond what is computed there already."""
+        stack = [expr]
+        while stack:
+            e = stack.pop()
+            ref = self.values.get(e)
+            if e in self.counted or not e.args or (ref is not None and self.members[ref].row):
+                continue
+            self.counted.add(e)
+            self.cost += TABLE[e.op].cost
+            stack.extend(e.args)
 
     def phase_of(self, exprs: Iterable[Expr]) -> int:
         """Return the first pass over the reduced dims in which `exprs` can be computed."""

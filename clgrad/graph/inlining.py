@@ -181,7 +181,6 @@ def take_inlined(fusion: Fusion, group: Group, ref: Ref, layout: Layout, row: bo
             if got.ref is not None:
                 fusion.store(got.ref, group)
             mapping[part] = group.read(got.ref, got.layout, part.dtype)
-    group.cost += found.cost
     expr = replace_parts(home.members[ref].expr, mapping)
     if fusion.traced:
         for e, other in (home.inlined | {ref: home.members[ref].expr}).items():

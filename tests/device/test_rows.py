@@ -113,6 +113,42 @@ def test_how_many_kernels(device: Any) -> None:
     assert all(a <= b for k in most for a, b in zip(seen[k], most[k], strict=True)), seen
 
 
+def _normalised(x: Any, w: Any, b: Any) -> Any:
+    centred = x - x.mean(dim=1, keepdim=True)
+    return centred / ((centred * centred).mean(dim=1, keepdim=True) + 1e-5).sqrt() * w + b
+
+
+def _softmax_of_primitives(x: Any) -> Any:
+    e = (x - x.amax(1, keepdim=True).detach()).exp()
+    return e / e.sum(1, keepdim=True)
+
+
+def test_forward_and_backward_together(device: Any) -> None:
+    """Both in one flush: a row kernel, and one down the columns for all gradients of parameters."""
+    nn, rows = clgrad.nn.functional, RNG.standard_normal((70, 300)).astype(np.float32)
+    weight, target = rows[0].copy(), np.arange(70)
+    cases: dict[str, tuple[Any, tuple[Any, ...], int]] = {
+        "softmax": (lambda x: nn.softmax(x, 1), (rows,), 1),
+        "softmax of primitives": (_softmax_of_primitives, (rows,), 1),
+        "cross_entropy": (lambda x, t: nn.cross_entropy(x, t), (rows, target), 2),
+        "layer_norm": (lambda x, w, b: nn.layer_norm(x, (300,), w, b), (rows, weight, weight), 2),
+        "layer_norm of primitives": (_normalised, (rows, weight, weight), 2),
+        "cosine_similarity": (lambda x, y: nn.cosine_similarity(x, y), (rows, rows), 3),
+    }
+    seen = {}
+    for name, (call, arrays, _) in cases.items():
+        leaves = [
+            clgrad.tensor(a, device=device, requires_grad=a.dtype.kind == "f") for a in arrays
+        ]
+        g = clgrad.ones_like(call(*leaves).detach())
+        clgrad.synchronize()
+        before = counters.launches
+        call(*leaves).backward(g)
+        clgrad.synchronize()
+        seen[name] = counters.launches - before
+    assert all(seen[name] <= most for name, (_, _, most) in cases.items()), seen
+
+
 def test_equal_folds_are_one(device: Any) -> None:
     """An extremum and its position, or all statistics of a batch, are one kernel or two."""
     x = clgrad.tensor(RNG.standard_normal((70, 300)).astype(np.float32), device=device)

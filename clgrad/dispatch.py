@@ -30,6 +30,7 @@ from clgrad.tape.inplace import (
     accumulator,
     edge_of,
     make_view,
+    remember,
     requires_grad_of,
 )
 from clgrad.tape.node import Edge, Node
@@ -392,6 +393,8 @@ def apply_view(op: Op, x: Tensor, static: tuple[Any, ...]) -> Tensor | None:
         attach(plan, (x,), (), result)
     elif noting.Switch.open and not grad:
         noting.event("view", result)
+    if mode.replay:
+        remember(result, x, op, static)
     if forward.open and mode.forward:
         follow(x, result, lambda tangent: apply_view(op, tangent, static))
     return result
@@ -465,3 +468,4 @@ def _part(name: str, metas: Any, join: Any, number: int, tangent: Tensor) -> Ten
 handed.apply = apply
 handed.plan = plan_of
 handed.compute = compute
+handed.view = apply_view

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from clgrad import autograd, copying, creation, dispatch, dtypes, host, indexing, printing, writing
+from clgrad.autograd import replaying
 from clgrad.calls import function, inplace
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
@@ -192,6 +193,9 @@ def _install_all() -> None:
     _install("polygamma_", special.polygamma_of_)
     _install("real", property(lambda x: x))
     _install("imag", property(_imaginary))
+    _install("_view_func", replaying.view_func)
+    _install("_view_func_unsafe", replaying.view_func_unsafe)
+    _install("_rev_view_func_unsafe", replaying.reverse_view_func)
     _install("volatile", property(_volatile))
     for name in ("copy_", "fill_", "zero_"):
         _install(name, getattr(writing, name))

@@ -333,7 +333,7 @@ class Tensor:
     def _backward_hooks(self) -> Table | None:
         """The hooks that `register_hook` entered for this tensor as it is now."""
         hooks = self._hooks if self.grad_fn is None else self.grad_fn._hooks
-        return None if hooks is None else hooks.tensor.get(self._output_nr) or None
+        return None if hooks is None else hooks.tensor.get(self._output_nr)
 
     @_backward_hooks.setter
     def _backward_hooks(self, hooks: dict[int, Any] | None) -> None:

@@ -15,6 +15,8 @@ from clgrad.autograd.saving import (
 )
 from clgrad.autograd.saving import _unsafe_set_version_counter as _unsafe_set_version_counter
 from clgrad.autograd.variable import Variable
+from clgrad.tape import anomaly as anomaly_mode
+from clgrad.tape import grad_mode
 from clgrad.tape.anomaly import (
     detect_anomaly,
     is_anomaly_check_nan_enabled,
@@ -22,11 +24,15 @@ from clgrad.tape.anomaly import (
     set_detect_anomaly,
 )
 from clgrad.tape.grad_mode import (
+    _force_original_view_tracking as _force_original_view_tracking,
+)
+from clgrad.tape.grad_mode import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
     is_multithreading_enabled,
+    is_view_replay_enabled,
     no_grad,
     set_grad_enabled,
     set_multithreading_enabled,
@@ -38,6 +44,7 @@ __all__ = [
     "GradcheckError",
     "SavedTensor",
     "Variable",
+    "anomaly_mode",
     "backward",
     "detect_anomaly",
     "enable_grad",
@@ -47,6 +54,7 @@ __all__ = [
     "function",
     "functional",
     "grad",
+    "grad_mode",
     "gradcheck",
     "gradgradcheck",
     "graph",
@@ -56,6 +64,7 @@ __all__ = [
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "is_multithreading_enabled",
+    "is_view_replay_enabled",
     "no_grad",
     "once_differentiable",
     "set_detect_anomaly",

@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from clgrad.tape.complaints import freed
 from clgrad.tape.derivative import Context
 from clgrad.tape.handed import handed
-from clgrad.tape.saved import save_nothing
+from clgrad.tape.saved import released, save_nothing
 
 if TYPE_CHECKING:
     from clgrad.tape.record import OpNode
@@ -81,7 +80,7 @@ def _shown(found: Any, node: OpNode, raw: bool) -> Any:
 
 def _saved(node: OpNode, name: str) -> Any:
     if node.saved is None:
-        raise freed(node)
+        return released()
     return node.saved[node.rule.names.index(name)]
 
 

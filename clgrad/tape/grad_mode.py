@@ -25,11 +25,13 @@ class _Mode(threading.local):
     inference = False
     forward = True
     threads = True
+    replay = False
 
 
 _mode = mode = _Mode()  # PyTorch calls an argument `mode`
 """This thread's switches: `grad` (record nodes?), `inference` (make inference tensors?), `forward`
-(compute tangents, while a level of forward-mode derivatives is open?)."""
+(compute tangents, while a level of forward-mode derivatives is open?), `replay` (remember which ops
+made a view?)."""
 
 
 class _Count:
@@ -209,6 +211,17 @@ class set_multithreading_enabled(_Setting):  # noqa: N801  # PyTorch's name
     """Accepted and remembered: a backward pass runs in the thread that called it, always."""
 
     _field = "threads"
+
+
+class _force_original_view_tracking(_Setting):  # noqa: N801  # PyTorch's name
+    """Let views remember the ops that made them, and have those again as history after a write."""
+
+    _field = "replay"
+
+
+def is_view_replay_enabled() -> bool:
+    """Return what `_force_original_view_tracking` has set in this thread."""
+    return _mode.replay
 
 
 def is_multithreading_enabled() -> bool:

@@ -19,10 +19,11 @@ class Handed:
         apply: `dispatch.apply(op, operands, static=())`.
         size: the class `Size`.
         plan: `(op, kinds) -> Plan`, of an op without static parameters.
+        view: `(op, tensor, static) -> Tensor`, of an op that makes views.
         compute: `(plan, values, numbers) -> Tensor`: record it, without history.
     """
 
-    __slots__ = ("apply", "compute", "plan", "size", "tensor", "wrap")
+    __slots__ = ("apply", "compute", "plan", "size", "tensor", "view", "wrap")
 
     size: Any
     tensor: Any
@@ -30,6 +31,7 @@ class Handed:
     apply: Callable[..., Any]
     plan: Callable[..., Any]
     compute: Callable[..., Any]
+    view: Callable[..., Any]
 
 
 handed = Handed()

@@ -34,14 +34,49 @@ class ViewInfo:
         base: the tensor that is no view, at the root.
         creation: how it was made, which decides whether it may be written in place.
         version: of the family, when the view's grad_fn was made.
+        chain: the ops (with their static parameters) that make it of the base, if that is known.
     """
 
-    __slots__ = ("base", "creation", "version")
+    __slots__ = ("base", "chain", "creation", "version")
+
+    chain: tuple[tuple[Any, tuple[Any, ...]], ...] | None
 
     def __init__(self, base: Any, creation: str, version: int) -> None:
         self.base = base
         self.creation = creation
         self.version = version
+        self.chain = None
+
+
+def remember(view: Any, source: Any, op: Any, static: tuple[Any, ...]) -> None:
+    """Note that `op` made `view` of `source`."""
+    above = source._view
+    before: Any = () if above is None else above.chain
+    if before is not None and view._view is not None:
+        view._view.chain = (*before, (op, static))
+
+
+def replayed(tensor: Any, base: Any) -> Any:
+    """Make of another base what a view is of its own, by the ops that made it, if known."""
+    if tensor._view.chain is None:
+        return None
+    for op, static in tensor._view.chain:
+        base = handed.view(op, base, static)
+    return base
+
+
+def _view_node(tensor: Any) -> Node:
+    """Return a new history of a view: the ops that made it again, or the part of its base."""
+    base = tensor._view.base
+    before, mode.grad = mode.grad, True
+    try:
+        again = replayed(tensor, base)
+    finally:
+        mode.grad = before
+    if again is not None and again._grad_fn is not None:
+        node: Node = again._grad_fn
+        return node
+    return AsStridedBackward0(base, tensor._meta)
 
 
 def requires_grad_of(tensor: Any) -> bool:
@@ -65,7 +100,7 @@ def grad_fn_of(tensor: Any) -> Node | None:
     if view.version != tensor._counter.version:
         check_view(tensor, "its base or another view of its base has been")
         retained = take_retained(tensor)
-        node = tensor._grad_fn = AsStridedBackward0(view.base, tensor._meta)
+        node = tensor._grad_fn = _view_node(tensor)
         tensor._output_nr = 0
         if retained is not None:
             node._own_hooks().retain[0] = retained
@@ -189,7 +224,7 @@ def rebase(tensor: Any, node: Node, number: int = 0) -> Any:
     base._output_nr = 0
     base._requires_grad = True
     retained = take_retained(tensor)
-    tensor._grad_fn = AsStridedBackward0(base, meta)
+    tensor._grad_fn = _view_node(tensor)
     tensor._output_nr = 0
     tensor._requires_grad = True
     view.version = tensor._counter.version

@@ -349,6 +349,15 @@ def save_nothing() -> SavedTensor:
     return saved
 
 
+def released() -> SavedTensor:
+    """Return what stands for a tensor that a backward pass has let go of."""
+    saved: SavedTensor = _new(SavedTensor)
+    saved.pin = saved.edge = saved.meta = saved.counter = None
+    saved.version = 0
+    saved.tensor = _gone
+    return saved
+
+
 def _packed(saved: SavedTensor, tensor: Any) -> SavedTensor:
     """Let the innermost pack hook take a tensor."""
     saved.meta = tensor._meta

@@ -156,6 +156,19 @@ def a_saved_tensor_of_the_users(m: Any) -> Any:
         return [saved.unpack(), saved.unpack(), calls]
 
 
+@case("after it has been freed")
+def hooks_on_a_saved_tensor_of_a_node_that_was_released(m: Any) -> Any:
+    y = m.ones(2, requires_grad=True).exp()
+    y.sum().backward()
+    y.grad_fn._raw_saved_result.register_hooks(lambda x: x, lambda x: x)
+
+
+@case("None is forbidden")
+def hooks_on_an_index_that_there_is_not(m: Any) -> Any:
+    y = m.ones(2, 2, requires_grad=True)[:, m.tensor([0, 1])]
+    y.grad_fn._raw_saved_indices[0].register_hooks(lambda x: x, lambda x: x)
+
+
 @case("can only be accessed once")
 def saved_tensors_that_are_cleared_on_access(m: Any) -> Any:
     def forward(ctx: Any, x: Any) -> Any:

@@ -24,11 +24,13 @@ class Operand:
 
     Attributes:
         strides: elements, for (image, channel, *).
+        row: elements of a row with its padding; 0 if nothing was padded.
     """
 
     buffer: Arg
     offset: Arg
     strides: tuple[int, ...]
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,15 @@ class Builder:
 
     def padded(
         self, source: Operand, dtype: DType, channels: int, size: Three, lead: Three, full: Three,
-        room: int = 0, split: int = 1,
+        room: int = 0, split: int = 1, by_rows: bool = False,
     ) -> Operand:  # fmt: skip
         """Return images of spatial shape `full` with `lead` zeros before `size` elements.
 
         Args:
             room: elements that may be read beyond the end.
             split: rows are sorted by their elements' place modulo this, which divides `full`.
+            by_rows: the same row of all channels lies together, for kernels that go through all
+                channels for each row: planes far apart would be fetched line by line.
         """
         p = self.problem
         if full == size and not any(lead) and dtype is self.acc and not room and split == 1:
@@ -115,17 +119,16 @@ class Builder:
         wanted = ITEMS * self.traits.compute_units
         bands = min(full[1], ceil_div(wanted, planes))
         band = ceil_div(full[1], bands)
+        row = full[2] * (channels if by_rows else 1)
+        plane = full[0] * full[1] * full[2]
+        to = (channels * plane, full[2] if by_rows else plane, full[1] * row, row)
         args = (
             source.buffer, source.offset, target,
-            *ints(planes, band, channels, *size, *full, *lead, *strides),
+            *ints(planes, band, channels, *size, *full, *lead, *strides, *to),
         )  # fmt: skip
         grid = (ceil_div(full[1], band), min(planes, wanted), 1)
         self.launches.append(LoweredLaunch(spec, args, grid, (1, 1, 1)))
-        inner = full[1] * full[2]
-        return Operand(
-            target, ("int", 0),
-            (channels * full[0] * inner, full[0] * inner, inner, full[2], 1),
-        )  # fmt: skip
+        return Operand(target, ("int", 0), (*to, 1), full[2])
 
     def packed(self, lines: Lines, columns: int, groups: int) -> Arg:
         """Return channels in panels of `columns` vectors."""

@@ -50,12 +50,12 @@ def by_points(build: Builder, c: Convolution) -> None:
     panels = ceil_div(lanes, rows)
     flops = 2 * rows * build.width * c.channels * prod(d.size for d in c.taps)
     strip = ceil_div(c.strips(build, units, flops, panels), columns) * columns
-    row = c.x.strides[3]
     args = (
         c.x.buffer, c.x.offset, w.source.buffer, w.source.offset, ("out",), *ints(c.start[1]),
         *ints(c.start[0], w.start, strip, c.channels, lanes, along.size),
         *ints(*(d.size for d in outer), *(d.size for d in c.taps), *(d.x for d in outer)),
-        *ints(c.x.strides[1], *(d.x for d in c.taps), c.channels * c.x.strides[1], row // c.split),
+        *ints(c.x.strides[1], *(d.x for d in c.taps), c.channels * c.x.strides[1]),
+        *ints(c.x.row // c.split),
         *ints(w.stride, *(d.x for d in w.k), w.group),
         *ints(along.y, *(d.y for d in outer), *c.y_strides),
         *extra_args(p.epilogue, c.extras(build, outer, along)),

@@ -208,7 +208,7 @@ def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     room = build.width if points and (y.strides[4] != 1 or shortest < build.width) else 0
     y = build.padded(
         y, p.a_dtype, p.groups * p.out_channels, p.out_size, (lead[0], lead[1], lead[2]),
-        (full[0], full[1], full[2]), room,
+        (full[0], full[1], full[2]), room, by_rows=points and p.out_channels > 1,
     )  # fmt: skip
     image = _contiguous(p.groups * p.in_channels, p.size)
     w = p.b_strides

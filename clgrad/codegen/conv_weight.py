@@ -109,7 +109,7 @@ def _by_points(build: Builder) -> Lowered:
     args = (
         x.buffer, x.offset, g.buffer, g.offset, partial,
         *ints(p.batch, share, p.in_channels, p.out_channels, t0, *p.out_size),
-        *ints(x.strides[3] // step, *x.strides[:2], *steps[:2], *taps, *g.strides[:4]),
+        *ints(x.row // step, *x.strides[:2], *steps[:2], *taps, *g.strides[:4]),
     )  # fmt: skip
     spec = WeightPointsSpec(build.acc, rows, (t1, t2), build.width, step)
     build.launches.append(LoweredLaunch(spec, args, (blocks, pairs, parts), (1, 1, 1)))

@@ -4,6 +4,7 @@ All ranks are brought to three spatial dims. `lower_conv` chooses the variant:
 
     CPU   tiles        register tiles of points by channels, `conv_tiles`; for weights of taps by
                        channels, `conv_weight`
+    CPU   depthwise    one plane after the other, `conv_depthwise`
     any   direct       one sum after the other, for every rank, stride, dilation, groups and dtype
 
 Every sum is made in a fixed order, without atomics.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from math import prod
 
+from clgrad.codegen.conv_depthwise import lower_depthwise, suits
 from clgrad.codegen.conv_problem import (
     CPU_ITEMS,
     GPU_ITEMS,
@@ -74,6 +76,8 @@ def lower_conv(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
     if prod(problem.shape) == 0:
         return Lowered((), ())
     if traits.is_cpu and problem.acc.is_floating_point and _work(problem) >= SMALL:
+        if suits(problem, traits):
+            return lower_depthwise(problem, traits)
         if problem.what == "forward":
             return lower_result(problem, traits)
         if problem.what == "input" and count_phases(problem) <= PHASES:

@@ -105,6 +105,44 @@ class PointsSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class DepthwiseSpec:
+    """The CPU kernel of depthwise convolutions (`conv_depthwise.cl.j2`)."""
+
+    x: DType
+    w: DType
+    out: DType
+    acc: DType
+    width: int
+    rows: int
+    step: int
+    row_phases: tuple[tuple[tuple[int, int], ...], ...]
+    column_phases: tuple[tuple[tuple[int, int], ...], ...]
+    split: int
+    lead: int
+    adjacent: bool
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        pieces = tuple(n for n in (16, 8, 4, 2) if n <= self.width)
+        taps = tuple(
+            (k1, k2)
+            for k1 in sorted({k for phase in self.row_phases for k, _ in phase})
+            for k2 in sorted({k for phase in self.column_phases for k, _ in phase})
+        )
+        return finish_kernel(
+            "conv_depthwise.cl.j2", "conv_depthwise", traits,
+            memory=tuple((t, n) for t in (self.x, self.acc) for n in pieces), stored=self.out,
+            store_width=(*pieces, 1), epilogue=self.epilogue, strides=5,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", "buffer", *(_LONG,) * 21),
+            x=self.x, w=self.w, out=self.out, acc=self.acc.cl, width=self.width, rows=self.rows,
+            step=self.step, row_phases=self.row_phases, column_phases=self.column_phases, taps=taps,
+            split=self.split, lead=self.lead, adjacent=self.adjacent,
+            fused=_fused(self.acc, traits),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class PanelSpec:
     """The kernel that packs weights or gradients by channels (`conv_pack.cl.j2`)."""
 

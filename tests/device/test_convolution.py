@@ -69,6 +69,16 @@ CASES: list[tuple[str, tuple[int, ...], tuple[int, ...], int, dict[str, Any]]] =
     ("conv2d", (3, 20, 12, 33), (40, 1, 3, 3), 0, {"groups": 20, "padding": 1, "stride": (1, 2)}),
     ("conv2d", (3, 20, 12, 33), (20, 1, 5, 3), 0,
      {"groups": 20, "stride": 2, "dilation": (2, 3)}),
+    # depthwise, plane by plane: bands, residues without taps, windows beyond the image
+    ("conv2d", (1, 2, 61, 45), (2, 1, 3, 3), 2, {"groups": 2, "padding": (1, 2), "stride": 2}),
+    ("conv2d", (1, 3, 47, 33), (6, 1, 4, 2), 0, {"groups": 3, "padding": (0, 1)}),
+    ("conv2d", (5, 40, 13, 16), (40, 1, 1, 1), 0, {"groups": 40, "stride": 2}),
+    ("conv2d", (4, 30, 7, 9), (30, 1, 5, 7), 30,
+     {"groups": 30, "padding": (4, 9), "stride": (1, 2), "dilation": (2, 1)}),
+    ("conv1d", (3, 12, 701), (12, 1, 4), 12, {"groups": 12, "stride": 2, "padding": 3}),
+    ("conv1d", (2, 8, 1024), (8, 1, 5), 0, {"groups": 8, "padding": "same", "dilation": 3}),
+    ("conv_transpose2d", (2, 24, 11, 17), (24, 1, 3, 5), 24,
+     {"groups": 24, "stride": 2, "padding": (0, 2), "output_padding": 1}),
 ]  # fmt: skip
 
 
@@ -87,12 +97,13 @@ def test_values_gradients_and_second_gradients(device: Any, case: Any) -> None:
 
 
 def test_float64(device: Any) -> None:
-    for name, x, w, bias, settings in (CASES[0], CASES[2], CASES[11], CASES[18], CASES[30]):
+    for case in (CASES[0], CASES[2], CASES[11], CASES[18], CASES[30], CASES[33]):
+        name, x, w, bias, settings = case
         compare(_case(name, settings), arrays(x, w, *([(bias,)] if bias else [])))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[18], CASES[30]], ids=_name)
+@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[18], CASES[30], CASES[33]], ids=_name)
 def test_short_floats_are_summed_in_float32(device: Any, case: Any, dtype: str) -> None:
     name, x, w, bias, settings = case
     operands = arrays(x, w, *([(bias,)] if bias else []))
@@ -176,6 +187,7 @@ def test_an_operand_that_was_written_over(device: Any, which: int) -> None:
         ("conv2d", (2, 8, 15, 14), (34, 4, 1, 1), {"groups": 2}),
         ("conv2d", (3, 20, 12, 19), (20, 1, 3, 3), {"groups": 20, "padding": (1, 2)}),
         ("conv_transpose2d", (2, 24, 14, 14), (24, 20, 4, 4), {"stride": 2, "padding": 1}),
+        ("conv_transpose2d", (2, 24, 11, 17), (24, 1, 3, 3), {"groups": 24, "stride": 2}),
     ],
     ids=str,
 )

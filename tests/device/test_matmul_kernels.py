@@ -391,10 +391,15 @@ def test_local_memory_tiles_with_and_without_vectors(device, slab):
         assert trial_error(device, FAMILY.parse(text), slab, traits) <= 0
 
 
-@pytest.mark.parametrize("k", [16, 35, 64, 2500])
-def test_inner_products_of_packed_rows(device, k):
-    """A transposed A is copied to panels along k, the last of them moved back; also cut along k."""
-    traits = replace(device.traits, compute_units=64)
+@pytest.mark.parametrize(
+    ("k", "vector_bytes"), [(16, 64), (35, 64), (64, 64), (2500, 64), (3, 4), (2500, 4)]
+)
+def test_inner_products_of_packed_rows(device, k, vector_bytes):
+    """A transposed A is copied to panels along k, the last of them moved back; also cut along k.
+
+    Without vectors a panel is one step of all rows.
+    """
+    traits = replace(device.traits, compute_units=64, vector_bytes=vector_bytes)
     problem = FAMILY.parse(f"matmul 7x{k}x9 TT float32")
     choice = next(c for c in FAMILY.candidates(problem, traits) if isinstance(c, Dot))
     assert choice.pack_a

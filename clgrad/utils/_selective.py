@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -65,24 +66,33 @@ class _Kept:
     Attributes:
         results: value and meta of each; None once they were handed out.
         single: whether the op returns one tensor and no tuple.
+        storages: weak references to the storages of the results, once they have some.
         overwritten: whether one of them was written in place since.
     """
 
-    __slots__ = ("overwritten", "results", "single")
+    __slots__ = ("overwritten", "results", "single", "storages")
 
     def __init__(self, results: Results, single: bool) -> None:
         self.results: Results | None = results
         self.single = single
+        self.storages: list[weakref.ref[Storage]] = []
         self.overwritten = False
+
+    def settle(self) -> None:
+        """Find out which storages the results came to; before anything may write there."""
+        for value, _ in self.results or ():
+            holder = value.holder
+            for one in holder if type(holder) is tuple else (holder,):
+                if one is not None:
+                    self.storages.append(weakref.ref(one) if isinstance(one, Storage) else one)
 
     def look(self, storage: Any = None) -> None:
         """Note a write to a storage that had one of the results, or that was left with another."""
-        for value, _ in self.results or ():
-            holders = value.holder if type(value.holder) is tuple else (value.holder,)
-            for holder in holders:
-                there = None if holder is None else holder()
-                if there is not None and there.value is not value and storage in (None, there):
-                    self.overwritten = True
+        kept = [value for value, _ in self.results or ()]
+        for one in self.storages:
+            there = one()
+            if there is not None and storage in (None, there):
+                self.overwritten |= not any(there.value is value for value in kept)
 
 
 class _Local(threading.local):
@@ -107,6 +117,7 @@ class _Watching:
         if mode is None or mode.inside:
             made = self._real.record(sig, values, scalars)
             return made
+        mode.settle()
         op = overload_of(sig.op)
         kept = mode.before(op)
         if kept is not None:
@@ -117,6 +128,11 @@ class _Watching:
         args = [_tensor(v, meta_of(dtype, read, device)) for v, read, dtype in parts]
         mode.after(op, [(made, sig.meta)], True, (*args, *scalars))
         return made
+
+    def write(self, *call: Any) -> Any:
+        if _local.mode is not None:
+            _local.mode.settle()
+        return self._real.write(*call)
 
 
 class _Installed:
@@ -166,6 +182,7 @@ class _Mode(contextlib.AbstractContextManager["_Mode"]):
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         _install(-1)
+        self.settle()
         self._stop()
         del self._stop  # it refers back to this, and nothing else must hold what was kept
         _local.mode, noting.listeners.composite = self._outer
@@ -200,6 +217,9 @@ class _Mode(contextlib.AbstractContextManager["_Mode"]):
         self.counts[op] += 1
         return op, count
 
+    def settle(self) -> None:
+        """Find out which storages the results of the ops so far came to."""
+
     def event(self, kind: str, thing: Any) -> None:
         """Hear of a write in place."""
 
@@ -223,6 +243,7 @@ class _First(_Mode):
     def __init__(self, policy: Callable[..., Any], kept: Any) -> None:
         super().__init__(kept)
         self.policy = policy
+        self.recent: list[_Kept] = []  # what has no storages yet
 
     def after(
         self, op: OpOverload, results: Results, single: bool, args: tuple[Any, ...]
@@ -236,7 +257,15 @@ class _First(_Mode):
             choice = self.policy(context, op, *args)
         finally:
             self.inside = False
-        self.kept[place] = _Kept(results, single) if choice in _SAVING and results else None
+        kept = _Kept(results, single) if choice in _SAVING and results else None
+        self.kept[place] = kept
+        if kept is not None:
+            self.recent.append(kept)
+
+    def settle(self) -> None:
+        for one in self.recent:
+            one.settle()
+        self.recent.clear()
 
     def event(self, kind: str, thing: Any) -> None:
         if kind == "write":

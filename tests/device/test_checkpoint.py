@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 import clgrad
 from clgrad import nn
-from clgrad.utils.checkpoint import checkpoint, set_checkpoint_debug_enabled
+from clgrad.utils.checkpoint import (
+    checkpoint,
+    create_selective_checkpoint_contexts,
+    set_checkpoint_debug_enabled,
+)
 
 
 def build(device: Any) -> tuple[nn.Sequential, Any]:
@@ -81,3 +86,51 @@ def test_debug_lists_the_ops_of_both_runs(device: Any) -> None:
         y = checkpoint(changing, x, use_reentrant=False, debug=True)
     with pytest.raises(RuntimeError, match="Pass debug=True"):
         y.backward()
+
+
+@pytest.mark.parametrize("flush", [False, True])
+def test_what_a_policy_keeps(device: Any, flush: bool) -> None:
+    def block(x: Any) -> Any:
+        y = (x.cos() @ x).softmax(-1) * dropped(x)
+        if flush:
+            clgrad.synchronize(device)
+        return y.sin()
+
+    def gradients(policy: Any) -> Any:
+        clgrad.manual_seed(3)
+        x = clgrad.randn(8, 8, device=device, requires_grad=True)
+        make = partial(create_selective_checkpoint_contexts, policy)
+        y = block(x) if policy is None else checkpoint(
+            block, x, use_reentrant=False, context_fn=make
+        )  # fmt: skip
+        y.sum().backward()
+        return x.grad.tolist()
+
+    plain = gradients(None)
+    aten = clgrad.ops.aten
+    for policy in ([aten.mm.default], [aten.softmax.default], lambda *args: True, []):
+        assert gradients(policy) == plain
+
+
+def test_writes_into_what_a_policy_keeps(device: Any) -> None:
+    def run(function: Any, **options: Any) -> Any:
+        x = clgrad.tensor([0.3, 0.4], device=device, requires_grad=True)
+        ops = [clgrad.ops.aten.sin.default]
+        make = partial(create_selective_checkpoint_contexts, ops, **options)
+        checkpoint(function, x, use_reentrant=False, context_fn=make).sum().backward()
+        return x.grad.tolist()
+
+    def whole(x: Any) -> Any:
+        return x.sin().mul_(2).cos()
+
+    def part(x: Any) -> Any:
+        y = x.sin()
+        y[:1].mul_(2)
+        return y.cos()
+
+    for function in (whole, part):
+        with pytest.raises(RuntimeError, match="has been mutated: a result of aten"):
+            run(function)
+        x = clgrad.tensor([0.3, 0.4], device=device, requires_grad=True)
+        function(x).sum().backward()
+        assert run(function, allow_cache_entry_mutation=True) == x.grad.tolist()

@@ -352,17 +352,30 @@ class Fusion:
                 origin = self.home.get(ref)
                 if origin is not None and self.depends(origin, group):
                     return False
-                if not self._constant(group, ref, layout):
+                if self._operands(ref) != 0 or not self._along(group, ref, layout):
                     beside.add((ref, layout))
         return len(beside) <= EXTRAS and cost <= MAX_OPS
 
-    def _constant(self, group: Group, ref: Ref, layout: Layout) -> bool:
-        """Whether `ref` is made of numbers and indices alone, and so computed where it is read."""
+    def _operands(self, ref: Ref) -> int:
+        """Return how many operands the expression of `ref` reads; of what is in memory, -1."""
         home = self.home.get(ref)
         member = None if home is None else home.members.get(ref)
-        if member is None or any(label[0] == "x" for label in free_names(member.expr)):
+        if member is None:
+            return -1
+        return sum(label[0] == "x" for label in free_names(member.expr))
+
+    def _along(self, group: Group, ref: Ref, layout: Layout) -> bool:
+        """Whether an epilogue computes `ref` where it reads it.
+
+        It does where `ref` is made of numbers and indices alone, or of one operand for it alone.
+        """
+        operands = self._operands(ref)
+        if operands <= 0:
+            return operands == 0 and (inlined(self, group, ref, layout, False, MAX_OPS) is not None)
+        if operands > 1 or self.readers[ref] > 1 or self.stored[ref] or ref in self.bases:
             return False
-        return inlined(self, group, ref, layout, False, MAX_OPS) is not None
+        again = layout.numel > self.entries[ref].sig.meta.numel
+        return inlined(self, group, ref, layout, False, CHEAP if again else MAX_OPS) is not None
 
     def _join_epilogue(self, group: Group, e: Ref) -> None:
         """Apply a pointwise op to what a kernel family computes before it is stored."""
@@ -376,7 +389,7 @@ class Fusion:
             if ref in group.members:
                 operands.append(group.members[ref].expr)
             else:
-                how = "inline" if self._constant(group, ref, layout) else "read"
+                how = "inline" if self._along(group, ref, layout) else "read"
                 operands.append(self._take(group, ref, layout, False, how, dtype))
         expr = self._bind(group, e, sig.expr, operands, group.own_layout(False))
         group.add(e, Member(expr, False, 0))

@@ -124,3 +124,37 @@ def test_masks_are_operands_and_results_of_an_epilogue(device: Any, mask: str) -
     positive = (x @ y > 0).numpy()
     assert positive.view("u1").max() == 1
     np.testing.assert_array_equal(positive, product > 0)
+
+
+def test_an_operand_made_for_the_epilogue_alone_is_made_there(device: Any) -> None:
+    """`beta * input` of addmm, and a mask cast to a number; one with two readers is stored."""
+    rng = np.random.default_rng(3)
+    a, b, r, v = (
+        clgrad.tensor(rng.standard_normal(s).astype("f"), device=device)
+        for s in ((33, 65), (65, 17), (33, 17), (17,))
+    )
+
+    def layers() -> list[Any]:
+        return [
+            clgrad.addmm(r, a, b, beta=0.5, alpha=2.0),
+            clgrad.addmm(v, a, b, beta=0.25),
+            (a @ b) * (r > 0).float() + v.half().float(),
+        ]
+
+    def shared() -> list[Any]:
+        scale = r.tanh()
+        return [(a @ b) * scale, scale]
+
+    with config.override(eager=True):
+        apart = [x.numpy() for x in (*layers(), *shared())]
+    recorder.synchronize()
+    watch.reset()
+    products = [a @ b for _ in range(3)]
+    recorder.flush()
+    alone = watch.reset().launches
+    fused = layers()
+    recorder.flush()
+    assert watch.reset().launches == alone
+    assert len(products) == 3
+    for got, want in zip((*fused, *shared()), apart, strict=True):
+        np.testing.assert_array_equal(got.numpy(), want)

@@ -166,7 +166,7 @@ def along(
 ) -> Picking:
     """Return the picking of `count` entries along `dim` by one index of one dimension."""
     space = (*shape[:dim], count, *shape[dim + 1 :])
-    walk = tuple([-1 if d == dim else d for d in range(len(shape))])
+    walk = tuple([-1 if d == dim else d for d in range(len(space))])
     return new_picking(space, walk, (dim,), ((dim,),), wrap, checked, op)
 
 

@@ -9,7 +9,7 @@ from clgrad import dispatch
 from clgrad.creation import empty, tensor
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import int32, int64
-from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
+from clgrad.errors import ClgradIndexError, ClgradRuntimeError, DTypeError, ShapeError
 from clgrad.functional._arguments import numpy_names
 from clgrad.functional._at import write_at
 from clgrad.functional._given import integer, integers
@@ -108,6 +108,10 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
     """
     by = integers("roll", (shifts,))
     along = () if dims is None else integers("roll", (dims,))
+    if along and not input._meta.ndim:
+        raise ClgradIndexError(
+            f"roll: Dimension specified as {along[0]} but tensor has no dimensions"
+        )
     along = tuple([wrap_dim(d, input._meta.ndim, "roll") for d in along])
     if not by or len(by) != max(len(along), 1):
         raise ShapeError(

@@ -7,6 +7,7 @@ Forward and backward are column reductions. Mean and variance are found in one p
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 from clgrad.dispatch import apply
@@ -193,7 +194,7 @@ def _move(running: Tensor | None, now: Any, momentum: float, factor: float = 1.0
 
 
 def _verify_batch_size(input: Tensor) -> None:
-    count = input.numel() // max(input.shape[1], 1) if input.ndim > 1 else 1
+    count = prod(input.shape[:1]) * prod(input.shape[2:])
     if count == 1:
         raise ClgradValueError(
             f"Expected more than 1 value per channel when training, got input size {input.shape}"

@@ -64,6 +64,8 @@ def _backward(ctx: Any, g: Any) -> tuple[Any, Any, Any]:
     if ctx.needs("input"):
         if transposed:
             dx = apply(conv, (g, weight), geometry)
+            for d, n in enumerate(ctx.shape("input")[2:], 2):  # output_padding may reach further
+                dx = dx.narrow(d, 0, n)
         else:
             dx = apply(conv_image, (g, weight), (ctx.shape("input")[2:], *geometry))
     if ctx.needs("weight"):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clgrad import writing
+from clgrad.creation import arange
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradError, ShapeError
 from clgrad.functional._given import integers
@@ -217,6 +218,16 @@ def _check_border(mode: str, x: Tensor, pairs: Pairs, rank: int) -> None:
             )
 
 
+def _clamped(x: Tensor, pairs: Pairs) -> Tensor:
+    """Return the nearest entries, also where a border is taken away altogether."""
+    for d, (before, after) in enumerate(pairs):
+        if before or after:
+            n = x._meta.shape[d]
+            places = arange(-before, n + after, device=x.device).clamp(0, n - 1)
+            x = x.index_select(d, places)
+    return x
+
+
 def pad(
     input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
@@ -252,6 +263,8 @@ def pad(
             f"{rank} dims of a tensor of {ndim}. Expected pad for all dims but one or two."
         )
     _check_border(mode, input, pairs, rank)
+    if mode == "replicate" and any(min(pair) < 0 for pair in pairs):
+        return _clamped(input, pairs)
     if mode != "circular":
         made: Tensor = apply(_BORDERED[mode, rank], (input,), (pairs,))
         return made

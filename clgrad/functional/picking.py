@@ -58,7 +58,10 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     Raises:
         ShapeError: a shape that does not fit. IndexValueError: an index out of range.
     """
-    check_dtype("gather", index)
+    if index._meta.numel:
+        check_dtype("gather", index)
+    elif index.dtype.kind in "ui":
+        index = index.long()
     d = fits("gather", input, index, dim)
     shape = index._meta.shape
     if not index._meta.numel and index._meta.ndim != input._meta.ndim:

@@ -259,17 +259,17 @@ def _entries(
     count, shape = vector._meta.numel, x._meta.shape
     if not fill:
         have = source._meta.shape
-        if not have:
-            have = (1,) * len(shape)
+        if not have or (not shape and have == (1,)):
+            have = (1,) * max(len(shape), 1)
             source = reshape(source, have)
-        if len(have) != len(shape) or any(
-            a != b for k, (a, b) in enumerate(zip(have, shape, strict=True)) if k != d
+        if len(have) != max(len(shape), 1) or any(
+            a != b for k, (a, b) in enumerate(zip(have, shape or (1,), strict=True)) if k != d
         ):
             raise ShapeError(
                 f"{op}: source tensor shape must match self tensor shape, excluding the specified "
                 f"dimension. Got self.shape = {list(shape)} source.shape = {list(have)}."
             )
-        entries = have[d] if have else 1
+        entries = have[d]
         if entries != count:
             raise error(
                 f"{op}: Number of indices ({count}) should be equal to source.size(dim): "

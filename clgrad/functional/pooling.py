@@ -8,7 +8,13 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.dtypes import bool_, int64
-from clgrad.errors import ClgradIndexError, ClgradTypeError, ShapeError, UnsupportedDTypeError
+from clgrad.errors import (
+    ClgradIndexError,
+    ClgradTypeError,
+    ClgradValueError,
+    ShapeError,
+    UnsupportedDTypeError,
+)
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.meta import Meta
 from clgrad.ops.pooling import Windows, window_argmax, window_max, window_mean, window_take
@@ -130,7 +136,8 @@ def _windows(
 def _adaptive(op: str, rank: int, x: Meta, output_size: Any) -> Windows:
     """Return windows that divide an image evenly; None keeps a size."""
     if x.ndim not in (rank + 1, rank + 2):
-        raise ShapeError(
+        error = ClgradValueError if rank > 1 and x.ndim <= rank else ShapeError
+        raise error(
             f"{op}(): Expected {rank + 1}D or {rank + 2}D tensor, but got: {list(x.shape)}."
         )
     size = x.shape[-rank:]

@@ -10,6 +10,7 @@ from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, bool_, int64, uint8
 from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
 from clgrad.functional._arguments import reducing
+from clgrad.functional._given import check_tensor
 from clgrad.functional._gradients import gradient_op
 from clgrad.functional._selection import ValuesAndIndices, selected_backward, spread_evenly
 from clgrad.layout import wrap_dim
@@ -133,6 +134,7 @@ def _extremum(
     name: str, x: Tensor, args: tuple[Any, ...], named: dict[str, Any], of_all: Op, of_dim: Op,
     elementwise: Op,
 ) -> Any:  # fmt: skip
+    check_tensor(name, x)
     if args and isinstance(args[0], Tensor):
         named["other"], args = args[0], args[1:]
     if "other" in named:

@@ -240,10 +240,10 @@ def diff(
     if n < 0:
         raise ClgradRuntimeError(f"order must be non-negative but got {n}")
     d = wrap_dim(dim, input.ndim, "diff")
+    if not n:
+        return input.clone()  # type: ignore[no-any-return]  # a Tensor
     parts = [t for t in (prepend, input, append) if t is not None]
     x = cat(parts, d) if len(parts) > 1 else input
-    if not n:
-        return x.clone()  # type: ignore[no-any-return]  # a Tensor
     for _ in range(min(n, x.shape[d])):
         count = x.shape[d] - 1
         a, b = x.narrow(d, 1, count), x.narrow(d, 0, count)

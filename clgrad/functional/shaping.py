@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from clgrad.dispatch import apply, apply_view, attach
-from clgrad.errors import ShapeError
+from clgrad.errors import ClgradRuntimeError, ShapeError
 from clgrad.functional._arguments import numpy_names
 from clgrad.functional._given import integer, integers
 from clgrad.graph.storage import Storage
@@ -291,8 +291,12 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 
 @numpy_names
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """Return `length` entries from `start` along `dim`."""
+    if isinstance(start, Tensor):
+        if start.ndim or start.dtype.kind not in "ui":
+            raise ClgradRuntimeError("narrow: start must be an 0-dim integral Tensor.")
+        start = integer("narrow", start)
     return _view(_views.narrow, input, dim, integer("narrow", start), integer("narrow", length))
 
 

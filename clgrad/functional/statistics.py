@@ -227,6 +227,14 @@ def cov(
                 f"cov(): expected {name} to have one weight for each of {x.shape[1]} observations, "
                 f"got shape {list(given.shape)}."
             )
+        if given.is_floating_point() is (name == "fweights"):
+            kind = "integral" if name == "fweights" else "floating point"
+            raise ClgradRuntimeError(
+                f"cov(): expected {name} to have {kind} dtype, but got {name} with "
+                f"{given.dtype.name} dtype"
+            )
+        if bool((given < 0).any()):
+            raise ClgradRuntimeError(f"cov(): {name} cannot be negative")
         weight = given if weight is None else weight * given
     if weight is None:
         total: Any = x.shape[1]
@@ -248,7 +256,7 @@ def cov(
     )
     product: Any = matmul(centred, scaled.t())
     made: Any = product / freedom
-    return made.reshape(()) if input.ndim < 2 else made  # type: ignore[no-any-return]  # a Tensor
+    return made.squeeze()  # type: ignore[no-any-return]  # a Tensor
 
 
 def corrcoef(input: Tensor) -> Tensor:

@@ -263,6 +263,8 @@ def multi_margin_loss(
         raise ClgradValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.ndim != 1:
         raise ClgradValueError("weight must be one-dimensional")
+    if not input.ndim and not target.ndim:
+        input = input.reshape(1)
     if input.ndim not in (1, 2) or target.ndim > 1 or not input.shape[-1]:
         raise ShapeError(
             "multi_margin_loss: Expected non-empty vector or matrix with optional 0-dim batch "
@@ -310,6 +312,8 @@ def multilabel_margin_loss(
             f"multilabel_margin_loss: expected scalar type Long but found {target.dtype.name}. "
             "Hint: target.long()."
         )
+    if not input.ndim:
+        input, target = input.reshape(1), target.reshape(1)
     classes = input.shape[-1]
     check_targets("multilabel_margin_loss", target, classes, -1)
     index = arange(classes, device=target.device)

@@ -1,7 +1,8 @@
 """Recurrent layers and their cells, as loops over steps.
 
 What depends on the input alone is one product for all steps; of a step remain the product with the
-state and what is element by element, which fuses into one kernel. Packed sequences are not there.
+state and what is element by element, which fuses into one kernel. In packed sequences
+a step is of those that still go on, which are the first ones.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from clgrad.nn.modules._recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCe
 from clgrad.nn.modules._recurrent_steps import STEPS, State
 from clgrad.nn.modules.module import Module
 from clgrad.nn.parameter import Parameter
+from clgrad.nn.utils.packed_sequence import PackedSequence
 from clgrad.tensor import Tensor
 
 
@@ -210,8 +212,10 @@ class RNNBase(Module):
 
     # ---- what is computed ---------------------------------------------------------------------
 
-    def _run(self, input: Tensor, hx: Any) -> tuple[Tensor, State]:
+    def _run(self, input: Any, hx: Any) -> tuple[Any, State]:
         """Return results of the last layer, and the last state of every layer."""
+        if isinstance(input, PackedSequence):
+            return self._run_packed(input, hx)
         self._check_input(input)
         batched = input.ndim == 3
         if not batched:
@@ -222,7 +226,33 @@ class RNNBase(Module):
             raise ClgradRuntimeError(
                 f"{type(self).__name__}: Expected sequence length to be larger than 0 in RNN"
             )
-        state = [part.unbind(0) for part in self._state(input, hx, batched)]
+        input, last = self._layers(input, self._state(input, hx, batched))
+        if not batched:
+            return input.squeeze(1), tuple([part.squeeze(1) for part in last])
+        return (input.transpose(0, 1) if self.batch_first else input), last
+
+    def _run_packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, State]:
+        """Do the same of sequences that are packed."""
+        data, sizes, order, places = input
+        self._check_input(data)
+        counts = [int(n) for n in sizes.tolist()]
+        state = self._state(data[: counts[0]].unsqueeze(0), hx, True)
+        if hx is not None and order is not None:
+            state = tuple([part.index_select(1, order) for part in state])
+        made, last = self._layers(data, state, counts)
+        if places is not None:
+            last = tuple([part.index_select(1, places) for part in last])
+        return PackedSequence(made, sizes, order, places), last
+
+    def _layers(
+        self, input: Tensor, begin: State, counts: list[int] | None = None
+    ) -> tuple[Tensor, State]:
+        """Return results of the last layer, and the last state of every layer.
+
+        Args:
+            counts: of packed sequences, how many go on at each step.
+        """
+        state = [part.unbind(0) for part in begin]
         ends: list[State] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
@@ -230,31 +260,53 @@ class RNNBase(Module):
             results = []
             for direction in range(1 + self.bidirectional):
                 k = len(ends)
-                begin = tuple([part[k] for part in state])
-                made, end = self._layer(input, begin, self.all_weights[k], direction == 1)
+                first = tuple([part[k] for part in state])
+                made, end = self._layer(input, first, self.all_weights[k], direction == 1, counts)
                 results.append(made)
                 ends.append(end)
             input = cat(results, -1) if self.bidirectional else results[0]
-        last: State = tuple([stack(parts) for parts in zip(*ends, strict=True)])
-        if not batched:
-            return input.squeeze(1), tuple([part.squeeze(1) for part in last])
-        return (input.transpose(0, 1) if self.batch_first else input), last
+        return input, tuple([stack(parts) for parts in zip(*ends, strict=True)])
 
     def _layer(
-        self, input: Tensor, state: State, weights: list[Parameter], backwards: bool
-    ) -> tuple[Tensor, State]:
+        self, input: Tensor, state: State, weights: list[Parameter], backwards: bool,
+        counts: list[int] | None,
+    ) -> tuple[Tensor, State]:  # fmt: skip
         """Return the results of one layer in one direction, and its last state."""
         step, _ = STEPS[self.mode]
         w_ih, w_hh = weights[:2]
         b_ih, b_hh = weights[2:4] if self.bias else (None, None)
-        shares = functional.linear(input, w_ih, b_ih).unbind(0)
-        results = []
+        shares: Any = functional.linear(input, w_ih, b_ih)
+        shares = shares.unbind(0) if counts is None else shares.split(counts)
+        results, begin, ended = [], state, []
+        if counts is not None and backwards:
+            state = tuple([part[: counts[-1]] for part in state])
         for share in reversed(shares) if backwards else shares:
+            if counts is not None:
+                state, rest = _going_on(state, begin, len(share))
+                ended.append(rest)
             state = step(share, state, w_hh, b_hh)
             if self.proj_size:
                 state = (functional.linear(state[0], weights[-1]), *state[1:])
             results.append(state[0])
-        return stack(results[::-1] if backwards else results), state
+        results = results[::-1] if backwards else results
+        if counts is None:
+            return stack(results), state
+        ends = zip(state, *(rest for rest in reversed(ended) if rest), strict=True)
+        return cat(results), tuple([cat(parts) for parts in ends])
+
+
+def _going_on(state: State, begin: State, count: int) -> tuple[State, State]:
+    """Return the state of the sequences at a step, and that of those which have ended before it.
+
+    Sequences that join, read backwards, begin as they do anyway.
+    """
+    have = len(state[0])
+    if have < count:
+        joined = zip(state, begin, strict=True)
+        return tuple([cat([part, first[have:count]]) for part, first in joined]), ()
+    if have == count:
+        return state, ()
+    return tuple([part[:count] for part in state]), tuple([part[count:] for part in state])
 
 
 class RNN(RNNBase):
@@ -279,11 +331,12 @@ class RNN(RNNBase):
         super().__init__(f"RNN_{nonlinearity.upper()}", *args, **kwargs)
         self.nonlinearity = nonlinearity
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
         """Return results, shape (L, N, D * hidden), and last states (D * layers, N, hidden).
 
         Args:
-            input: shape (L, N, input_size), or (L, input_size); (N, L, …) with `batch_first`.
+            input: shape (L, N, input_size), or (L, input_size); (N, L, …) with `batch_first`; or
+                a `PackedSequence`, and then the results are one.
             hx: states to begin with, shape (D * layers, N, hidden); zeros if None.
         """
         result, state = self._run(input, hx)
@@ -302,7 +355,7 @@ class GRU(RNNBase):
         _no_projection(kwargs)
         super().__init__("GRU", *args, **kwargs)
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
         """Return results and last states; see `RNN.forward`."""
         result, state = self._run(input, hx)
         return result, state[0]
@@ -324,8 +377,8 @@ class LSTM(RNNBase):
         return self.proj_size or self.hidden_size, self.hidden_size
 
     def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self, input: Any, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
         """Return results, and last states (h, c); see `RNN.forward`."""
         result, (h, c) = self._run(input, hx)
         return result, (h, c)

@@ -337,6 +337,9 @@ def arange(
         raise DTypeError("\"arange\" not implemented for 'Bool'. Expected a number dtype.")
     if not (math.isfinite(first) and math.isfinite(last)):
         raise ClgradRuntimeError(f"arange: unsupported range: {first} -> {last}")
+    places = None  # PyTorch counts in double but for int64
+    if kind.is_integral and kind is not dtypes.int64 and not whole and width:
+        places = math.ceil((last - first) / width)
     if kind.is_integral:
         first, last, step, width = int(first), int(last), width, int(width)
         if step and not width:
@@ -350,6 +353,7 @@ def arange(
         )
     whole = whole or kind.is_integral
     count = int(-((first - last) // width)) if whole else math.ceil((last - first) / width)
+    count = count if places is None else max(places, 0)
     where = resolve_device(device)
     numbers = (dtypes.number(first, kind), width if kind.is_integral else float(width))
     if kind is dtypes.float32 and not (float(first).is_integer() and float(width).is_integer()):

@@ -259,10 +259,11 @@ def _entries(
     count, shape = vector._meta.numel, x._meta.shape
     if not fill:
         have = source._meta.shape
-        if not have or (not shape and have == (1,)):
+        fits = not have or len(have) == len(shape)
+        if not have:
             have = (1,) * max(len(shape), 1)
             source = reshape(source, have)
-        if len(have) != max(len(shape), 1) or any(
+        if not fits or any(
             a != b for k, (a, b) in enumerate(zip(have, shape or (1,), strict=True)) if k != d
         ):
             raise ShapeError(

@@ -291,7 +291,8 @@ def _reduction(
             f"{op.label}: input has dtype {computed.name}. Expected a floating-point dtype. "
             f"Hint: x.float().{op.label}(…) or dtype=clgrad.float32."
         )
-    if op.promote == "integer" and (computed.is_integral or computed is bool_):
+    given = params.get("dtype") is not None and computed is not bool_
+    if op.promote == "integer" and not given and (computed.is_integral or computed is bool_):
         computed = by_name("int64")
     kept = [d for d in range(x.ndim) if d not in dims]
     moved = x.layout.permute((*kept, *dims))

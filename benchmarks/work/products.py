@@ -35,7 +35,7 @@ _LAYOUTS = ("NN", "NT", "TN", "TT")
 WORKLOADS = [
     *(_work(s, s, s, 1, x) for s in (64, 128) for x in ("NN", "NT")),
     *(_work(s, s, s, 1, x) for s in (256, 512, 1024, 2048) for x in _LAYOUTS),
-    *(_work(s, s, s, 1, x) for s in (257, 777, 1000) for x in _LAYOUTS),
+    *(_work(s, s, s, 1, x) for s in (257, 500, 777, 1000, 1531) for x in _LAYOUTS),
     *(_work(8, 784, 512, 1, x) for x in _LAYOUTS),
     *(_work(128, 512, 10, 1, x) for x in _LAYOUTS),
     *(_work(128, 64, 128, 64, x) for x in _LAYOUTS),

@@ -7,6 +7,7 @@ a single row), then a variant is chosen:
                        are not adjacent, A only where packing saves conversions
           dot          inner products, for a transposed B that is not worth packing
     GPU   group        local-memory tiles
+          lanes        sub-groups that hand A round, for the tuner to choose where a device has them
     any   tile, dot    where the canary of local-memory products fails (`traits.disabled`)
           merge        second pass, where k is cut into parts because the result is small
 
@@ -38,11 +39,12 @@ from clgrad.codegen.matmul_specs import (
     DotSpec,
     EpilogueSpec,
     GroupSpec,
+    LanesSpec,
     MergeSpec,
     PackSpec,
     TileSpec,
 )
-from clgrad.codegen.matmul_tuning import Dot, Slab, Tile
+from clgrad.codegen.matmul_tuning import Dot, Lanes, Slab, Tile
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
 from clgrad.dtypes import DType
 from clgrad.traits import DeviceTraits
@@ -242,6 +244,27 @@ def _lower_groups(form: Form, slab: Slab, traits: DeviceTraits) -> Lowered:
     return Lowered(tuple(temporaries), (main, *_merge(form, cut, traits)))
 
 
+def _lower_lanes(form: Form, tile: Lanes, traits: DeviceTraits) -> Lowered:
+    """Lower to sub-groups."""
+    temporaries: list[int] = []
+    across = tuning.ceil_div(form.n, tile.columns * tile.width)
+    down = tuning.ceil_div(form.m, tile.rows * tile.height)
+    cut = _cut(form, across * down * form.batches, temporaries, traits)
+    spec = LanesSpec(
+        form.a.dtype, form.b.dtype, cut.out, form.acc, tile.rows, tile.columns, tile.width,
+        tile.height, len(form.batch), cut.parts > 1, cut.epilogue,
+    )  # fmt: skip
+    main = LoweredLaunch(
+        spec,
+        (*form.a.pointer, *form.b.pointer, cut.target,
+         *_ints(form.m, form.n, form.k, form.a.first, form.b.first),
+         *cut.args, *form.batch_args(cut.operands(form)), *cut.extra_args),
+        (across * down * form.batches * cut.parts * tile.width, tile.height),
+        (tile.width, tile.height),
+    )  # fmt: skip
+    return Lowered(tuple(temporaries), (main, *_merge(form, cut, traits)))
+
+
 def lower_matmul(problem: MatmulProblem, traits: DeviceTraits) -> Lowered:
     """Return the launches that compute `problem` on a device with `traits`.
 
@@ -265,6 +288,8 @@ def _lower(problem: MatmulProblem, choice: Choice, traits: DeviceTraits) -> Lowe
         return _lower_tiles(form, choice, traits)
     if isinstance(choice, Dot):
         return _lower_dots(form, choice, traits)
+    if isinstance(choice, Lanes):
+        return _lower_lanes(form, choice, traits)
     return _lower_groups(form, choice, traits)
 
 

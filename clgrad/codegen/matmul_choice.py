@@ -19,12 +19,12 @@ from clgrad.codegen import matmul_tuning as tuning
 from clgrad.codegen.choice import Expected
 from clgrad.codegen.matmul_form import Form, MatmulProblem, small_form
 from clgrad.codegen.matmul_specs import sum_dtype
-from clgrad.codegen.matmul_tuning import Dot, Slab, Tile
-from clgrad.dtypes import ALL, DType, bfloat16, by_name, float16, float64
+from clgrad.codegen.matmul_tuning import Dot, Lanes, Slab, Tile
+from clgrad.dtypes import ALL, DType, bfloat16, by_name, float16, float32, float64
 from clgrad.errors import ClgradValueError
 from clgrad.traits import DeviceTraits
 
-Choice = Tile | Dot | Slab
+Choice = Tile | Dot | Slab | Lanes
 _FIRST = 8
 """Tiles that are worth measuring before others."""
 _TEXT = re.compile(r"matmul (?:(\d+)\*)?(\d+)x(\d+)x(\d+) ([NTS])([NTS]) (\w+)")
@@ -40,7 +40,8 @@ def candidates(problem: MatmulProblem, traits: DeviceTraits) -> list[Choice]:
     if not traits.is_cpu and "matmul" not in traits.disabled:
         slabs = tuning.ordered_slabs(m, n, batch, size, traits)
         unrolled = [replace(x, unroll=u) for x in slabs for u in (2, 8) if u <= x.tile_k]
-        return [*slabs[:_FIRST], *unrolled[:_FIRST], *slabs[_FIRST:], *unrolled[_FIRST:]]
+        first: list[Choice] = [*slabs[:_FIRST], *_lanes(form, traits), *unrolled[:_FIRST]]
+        return [*first, *slabs[_FIRST:], *unrolled[_FIRST:]]
     tiles, others = _tiles(form, traits)
     dots = _dots(form, traits)
     if dots and tuning.dot_wins(m, n, k, batch) and (not dots[0].pack_a or m <= n):
@@ -62,6 +63,12 @@ def _tiles(form: Form, traits: DeviceTraits) -> tuple[list[Tile], list[Tile]]:
             others += [replace(x, pack_b=not pack_b),
                        replace(x, pack_a=not pack_a, pack_b=not pack_b)]  # fmt: skip
     return found, others
+
+
+def _lanes(form: Form, traits: DeviceTraits) -> list[Lanes]:
+    """Sub-groups read A along k and B along its columns, and hand round float32 alone."""
+    adjacent = form.a.second == 1 and form.b.second == 1 and form.n > 1
+    return tuning.lanes(traits) if adjacent and form.acc is float32 else []
 
 
 def _dots(form: Form, traits: DeviceTraits) -> list[Dot]:
@@ -141,6 +148,9 @@ def awkward(problem: MatmulProblem, choice: Choice) -> list[MatmulProblem]:
     batch, m, k, n, a, b, dtype = _parsed(text)
     if isinstance(choice, Slab):
         rows, columns, depth = choice.tile_m, choice.tile_n, choice.tile_k
+    elif isinstance(choice, Lanes):
+        rows, columns = choice.rows * choice.height, choice.columns * choice.width
+        depth = choice.width
     else:
         lanes = choice.width if isinstance(choice, Tile) else 1
         rows, columns, depth = choice.rows, choice.columns * lanes, choice.width

@@ -321,3 +321,34 @@ class GroupSpec:
             batch_rank=self.batch_rank, arrays=arrays, split=self.split,
             fused=_fused(self.acc, traits),
         )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LanesSpec:
+    """The GPU kernel of sub-groups (`matmul_lanes.cl.j2` says what the fields mean)."""
+
+    a: DType
+    b: DType
+    out: DType
+    acc: DType
+    rows: int
+    columns: int
+    width: int
+    height: int
+    batch_rank: int
+    split: bool = False
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        arrays = _arrays("a", "b", epilogue=self.epilogue)
+        return finish_kernel(
+            "matmul_lanes.cl.j2", "matmul_lanes", traits,
+            memory=(), stored=self.out, store_width=1, epilogue=self.epilogue,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 5,
+                  *(_LONG,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+            a=self.a, b=self.b, out=self.out, acc=self.acc.cl, rows=self.rows,
+            columns=self.columns, width=self.width, height=self.height,
+            batch_rank=self.batch_rank, arrays=arrays, split=self.split,
+            fused=_fused(self.acc, traits),
+        )  # fmt: skip

@@ -87,6 +87,16 @@ class Slab:
         return width
 
 
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """A tile of `matmul_lanes.cl.j2`: sums of a lane, lanes of a sub-group, sub-groups."""
+
+    rows: int
+    columns: int
+    width: int
+    height: int
+
+
 def ceil_div(a: int, b: int) -> int:
     """Return the least integer that is not below a / b."""
     return -(-a // b)
@@ -271,3 +281,16 @@ def ordered_slabs(
         return ceil_div(groups, traits.compute_units) * step, abs(shape.tile_k - depth)
 
     return tuple(sorted(slabs(itemsize, traits), key=cost))
+
+
+def lanes(traits: DeviceTraits) -> list[Lanes]:
+    """Return the tiles of sub-groups where a kernel can say how large they are."""
+    if traits.sub_group != "intel" or traits.sub_group_size == 0:
+        return []
+    width = traits.sub_group_size
+    return [
+        Lanes(rows, columns, width, height)
+        for rows, columns in ((8, 2), (8, 1), (16, 1), (4, 2))
+        for height in (4, 1)
+        if width * height <= traits.max_work_group
+    ]

@@ -13,7 +13,7 @@ from clgrad import dtypes, expr
 from clgrad.bringup.trial import Trial, stored, valued
 from clgrad.codegen.matmul import FAMILY, lower_matmul
 from clgrad.codegen.matmul_form import MatmulProblem
-from clgrad.codegen.matmul_tuning import Dot, Slab
+from clgrad.codegen.matmul_tuning import Dot, Lanes, Slab
 from clgrad.codegen.spec import Epilogue, ExtraOperand, Lowered
 
 FLOATS = [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16]
@@ -406,3 +406,21 @@ def test_inner_products_of_packed_rows(device, k, vector_bytes):
     assert trial_error(device, problem, choice, traits) <= 0
     stack = FAMILY.parse(f"matmul 3*7x{k}x9 TT float32")
     assert trial_error(device, stack, choice, traits) <= 0
+
+
+@pytest.mark.parametrize("tile", [(8, 2, 4), (16, 1, 1)], ids=str)
+def test_sub_groups_hand_rows_round(device, tile):
+    if device.traits.sub_group != "intel":
+        pytest.skip(f"{device} has no sub-groups whose size a kernel can say")
+    rows, columns, height = tile
+    width = device.traits.sub_group_size
+    choice = Lanes(rows, columns, width, height)
+    traits = replace(gpu_flavour(device), compute_units=64)
+    for text in (
+        f"matmul {rows * height + 3}x{2 * width + 5}x{columns * width + 7} NN float32",
+        f"matmul 3*5x{width - 1}x9 NN float16",
+        "matmul 4x2500x24 NN float32",
+    ):
+        problem = FAMILY.parse(text)
+        assert choice in FAMILY.candidates(problem, traits)
+        assert trial_error(device, problem, choice, traits) <= 0

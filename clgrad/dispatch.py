@@ -140,7 +140,7 @@ def fresh(value: Any, meta: Any) -> Tensor:
     made._meta = meta
     made._counter = None
     made._requires_grad = False
-    made._grad_fn = None
+    made._node = None
     made._output_nr = 0
     made._grad = None
     made._view = None
@@ -164,7 +164,7 @@ def attach(plan: Plan, operands: Sequence[Any], numbers: tuple[Any, ...], result
                 # a view made under no_grad has no edge; what is made of it still requires grad
                 needed = needed or o._view.base._requires_grad
             elif o._requires_grad:
-                node = o._grad_fn
+                node = o._node
                 edge = (accumulator(o), 0) if node is None else (node, o._output_nr)
             if edge is not None:
                 mask |= bit
@@ -173,7 +173,7 @@ def attach(plan: Plan, operands: Sequence[Any], numbers: tuple[Any, ...], result
     if not mask and not needed:
         return
     node, rule = record(plan, operands, numbers, edges, mask)
-    result._grad_fn = node
+    result._node = node
     result._requires_grad = True
     if rule.result:
         save_results(node, rule, result, None)
@@ -188,15 +188,15 @@ def attach_pair(plan: Plan, a: Any, b: Any, numbers: tuple[Any, ...], result: Te
     mask = 0
     first = second = None
     if type(a) not in NUMBERS and a._requires_grad:
-        node = a._grad_fn
+        node = a._node
         first = (accumulator(a), 0) if node is None else (node, a._output_nr)
         mask = 1
     if type(b) not in NUMBERS and b._requires_grad:
-        node = b._grad_fn
+        node = b._node
         second = (accumulator(b), 0) if node is None else (node, b._output_nr)
         mask |= 2
     made, rule = record(plan, (a, b), numbers, (first, second), mask)
-    result._grad_fn = made
+    result._node = made
     result._requires_grad = True
     if rule.result:
         save_results(made, rule, result, None)
@@ -249,7 +249,7 @@ def _attach_all(plan: Plan, operands: tuple[Any, ...], results: tuple[Tensor, ..
     """Record the node of a composite that has been computed."""
     numbers = tuple([o for o in operands if type(o) in NUMBERS])
     attach(plan, operands, numbers, results[0])
-    node = results[0]._grad_fn
+    node = results[0]._node
     if node is not None:
         if noting.Switch.open:
             noting.event("inside", (node, operands, node._edges))
@@ -257,7 +257,7 @@ def _attach_all(plan: Plan, operands: tuple[Any, ...], results: tuple[Tensor, ..
         node._metas = tuple(r._meta for r in results)
         for number, other in enumerate(results[1:], 1):
             if other._meta.dtype.kind == "f":
-                other._grad_fn = node
+                other._node = node
                 other._output_nr = number
                 other._requires_grad = True
         if node.rule.further:
@@ -452,7 +452,7 @@ def apply_views(
         node = cls((edge_of(x),), metas)
         node.source, node.join = x._meta, join
         for number, result in enumerate(results):
-            result._grad_fn = node
+            result._node = node
             result._output_nr = number
             result._requires_grad = True
     if forward.open and mode.forward:

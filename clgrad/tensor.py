@@ -59,15 +59,15 @@ class Tensor:
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_accumulate", "_counter", "_grad", "_grad_fn", "_hooks",
-        "_inference", "_meta", "_output_nr", "_requires_grad", "_storage", "_view",
+        "__dict__", "__weakref__", "_accumulate", "_counter", "_grad", "_hooks", "_inference",
+        "_meta", "_node", "_output_nr", "_requires_grad", "_storage", "_view",
     )  # fmt: skip
 
     _storage: Storage
     _meta: Meta
     _counter: VersionCounter | None  # made when first shared or saved
     _requires_grad: bool  # own flag of a leaf, or has a grad_fn; a view's base may add to it
-    _grad_fn: Node | None  # of a view perhaps stale: read `grad_fn`
+    _node: Node | None  # of a view perhaps stale: read `grad_fn`
     _output_nr: int
     _grad: Tensor | None
     _view: ViewInfo | None
@@ -248,12 +248,19 @@ class Tensor:
 
     @property
     def grad_fn(self) -> Node | None:
-        return self._grad_fn if self._view is None else grad_fn_of(self)
+        return self._node if self._view is None else grad_fn_of(self)
 
-    def __delattr__(self, name: str) -> None:
-        if name == "_grad_fn":
-            raise AutogradError("_grad_fn cannot be deleted. Hint: detach() the tensor instead.")
-        super().__delattr__(name)
+    @property
+    def _grad_fn(self) -> Node | None:
+        return self._node
+
+    @_grad_fn.setter
+    def _grad_fn(self, node: Node | None) -> None:
+        self._node = node
+
+    @_grad_fn.deleter
+    def _grad_fn(self) -> None:
+        raise AutogradError("_grad_fn cannot be deleted. Hint: detach() the tensor instead.")
 
     @property
     def is_leaf(self) -> bool:
@@ -265,7 +272,7 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        if self._grad is None and self._grad_fn is not None and not self.retains_grad:
+        if self._grad is None and self._node is not None and not self.retains_grad:
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its "
                 ".grad is not filled by backward(). Hint: call retain_grad() on it before.",
@@ -297,7 +304,7 @@ class Tensor:
 
     @property
     def retains_grad(self) -> bool:
-        node = self._grad_fn
+        node = self._node
         return (
             node is not None and node._hooks is not None and self._output_nr in node._hooks.retain
         )
@@ -395,11 +402,11 @@ class Tensor:
             )
         if noting.Switch.open:
             noting.event("detach", self)
-        if self._grad_fn is not None:
+        if self._node is not None:
             saved.Switch.detached = True
         if tangents.forward.open:
             tangents.forget(self)
-        self._grad_fn = None
+        self._node = None
         self._requires_grad = False
         self._output_nr = 0
         return self
@@ -485,7 +492,7 @@ def wrap(storage: Storage, meta: Meta, cls: type[Tensor] = Tensor) -> Tensor:
     made._meta = meta
     made._counter = None
     made._requires_grad = False
-    made._grad_fn = None
+    made._node = None
     made._output_nr = 0
     made._grad = None
     made._view = None

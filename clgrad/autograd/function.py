@@ -240,7 +240,7 @@ class _Wrapping:
             if is_input:
                 return self.known(out, out.detach(), k, None)
             if out._view is None:
-                out._requires_grad, out._grad_fn, out._output_nr = False, None, 0
+                out._requires_grad, out._node, out._output_nr = False, None, 0
             return out
         if dirty:
             if not is_input:
@@ -266,7 +266,7 @@ class _Wrapping:
 
     def check_dirty(self, out: Tensor, count: int) -> None:
         """Raise if what `forward` wrote may not be written."""
-        if out._grad_fn is None and out._requires_grad and out._view is None:
+        if out._node is None and out._requires_grad and out._view is None:
             raise AutogradError(
                 "a leaf Variable that requires grad has been used in an in-place operation. "
                 "Expected a leaf to keep its value. Hint: clone() it before the call."
@@ -275,7 +275,7 @@ class _Wrapping:
         if view is None:
             return
         check_view(out)
-        if view.base._requires_grad and view.base._grad_fn is None:
+        if view.base._requires_grad and view.base._node is None:
             raise AutogradError(
                 "a view of a leaf Variable that requires grad has been used in an in-place "
                 "operation. Expected a leaf to keep its value. Hint: clone() it before the call."
@@ -309,7 +309,7 @@ class _Wrapping:
             view.version = became._family().version
 
     def attached(self, tensor: Tensor, k: int) -> Tensor:
-        tensor._grad_fn = self.node
+        tensor._node = self.node
         tensor._output_nr = k
         tensor._requires_grad = True
         return tensor
@@ -376,7 +376,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
         node.function = type(ctx).__name__
         for k, out in enumerate(fresh):
             if isinstance(out, Tensor):
-                out._grad_fn, out._requires_grad, out._output_nr = node, True, k
+                out._node, out._requires_grad, out._output_nr = node, True, k
         return tuple(fresh) if isinstance(results, tuple) else fresh[0]
 
     return wrapped

@@ -44,7 +44,7 @@ def push(plan: Plan, operands: Sequence[Any], results: Sequence[Tensor]) -> None
     for result, tangent in zip(results, made, strict=True):
         if tangent is not None:
             put(result, tangent)
-    node = results[0]._grad_fn
+    node = results[0]._node
     if isinstance(node, OpNode) and node.plan is plan:
         keep(node, operands, results)
 

@@ -55,10 +55,10 @@ def _inplace(name: str, view: Call) -> Call:
             adopt(input, made)
         input._meta = made._meta
         count(name, input)
-        if made._grad_fn is not None:
-            input._grad_fn, input._output_nr = made._grad_fn, made._output_nr
-        if retained is not None and input._grad_fn is not None:
-            input._grad_fn._own_hooks().retain[input._output_nr] = retained
+        if made._node is not None:
+            input._node, input._output_nr = made._node, made._output_nr
+        if retained is not None and input._node is not None:
+            input._node._own_hooks().retain[input._output_nr] = retained
         if input._view is not None:
             input._view.version = input._family().version
         return input

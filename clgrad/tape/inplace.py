@@ -73,8 +73,8 @@ def _view_node(tensor: Any) -> Node:
         again = replayed(tensor, base)
     finally:
         mode.grad = before
-    if again is not None and again._grad_fn is not None:
-        node: Node = again._grad_fn
+    if again is not None and again._node is not None:
+        node: Node = again._node
         return node
     return AsStridedBackward0(base, tensor._meta)
 
@@ -93,14 +93,14 @@ def grad_fn_of(tensor: Any) -> Node | None:
     Raises:
         AutogradError: it must be renewed, but the view was made in a way that forbids it.
     """
-    node: Node | None = tensor._grad_fn
+    node: Node | None = tensor._node
     view = tensor._view
     if view is None or (node is None and not view.base._requires_grad):
         return node
     if view.version != tensor._counter.version:
         check_view(tensor, "its base or another view of its base has been")
         retained = take_retained(tensor)
-        node = tensor._grad_fn = _view_node(tensor)
+        node = tensor._node = _view_node(tensor)
         tensor._output_nr = 0
         if retained is not None:
             node._own_hooks().retain[0] = retained
@@ -111,7 +111,7 @@ def grad_fn_of(tensor: Any) -> Node | None:
 
 def edge_of(tensor: Any) -> Edge | None:
     """Return where a gradient of `tensor` goes, or None if it requires none."""
-    node = tensor._grad_fn if tensor._view is None else grad_fn_of(tensor)
+    node = tensor._node if tensor._view is None else grad_fn_of(tensor)
     if node is not None:
         return node, tensor._output_nr
     return (accumulator(tensor), 0) if tensor._requires_grad else None
@@ -135,7 +135,7 @@ def check_view(tensor: Any, verb: str = "is being") -> None:
     how = view.creation
     if how == DEFAULT:
         return
-    node = tensor._grad_fn
+    node = tensor._node
     hint = ""
     if how in (INFERENCE, NO_GRAD) or node is None:
         made, block, normal = _INFERENCE if how == INFERENCE else _NO_GRAD
@@ -187,13 +187,13 @@ def check_inplace(tensor: Any) -> None:
     if view is not None:
         check_view(tensor)
         base = view.base
-        if base._requires_grad and base._grad_fn is None:
+        if base._requires_grad and base._node is None:
             raise AutogradError(
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation. Expected a leaf to keep its value. Hint: write under no_grad(), or "
                 "into a clone() of the leaf."
             )
-    elif tensor._requires_grad and tensor._grad_fn is None:
+    elif tensor._requires_grad and tensor._node is None:
         raise AutogradError(
             "a leaf Variable that requires grad is being used in an in-place operation. Expected "
             "a leaf to keep its value. Hint: write under no_grad(), or into a clone() of the leaf."
@@ -213,23 +213,23 @@ def rebase(tensor: Any, node: Node, number: int = 0) -> Any:
     view = tensor._view
     if view is None:
         move_retained(tensor, node, number)
-        tensor._grad_fn = node
+        tensor._node = node
         tensor._output_nr = number
         tensor._requires_grad = True
         return None
     base, meta = view.base, tensor._meta
     slices = CopySlices(base, meta.layout, node)
     move_retained(base, slices)
-    base._grad_fn = slices
+    base._node = slices
     base._output_nr = 0
     base._requires_grad = True
     retained = take_retained(tensor)
-    tensor._grad_fn = _view_node(tensor)
+    tensor._node = _view_node(tensor)
     tensor._output_nr = 0
     tensor._requires_grad = True
     view.version = tensor._counter.version
     if retained is not None:
-        tensor._grad_fn._own_hooks().retain[0] = retained
+        tensor._node._own_hooks().retain[0] = retained
     weak, base_meta = weakref.ref(slices), base._meta
 
     def edge() -> Edge | None:
@@ -241,7 +241,7 @@ def rebase(tensor: Any, node: Node, number: int = 0) -> Any:
 
 def take_retained(tensor: Any) -> Any:
     """Take the `retain_grad` function off the node of `tensor`: it goes where the tensor goes."""
-    old = tensor._grad_fn
+    old = tensor._node
     if old is not None and old._hooks is not None:
         return old._hooks.retain.pop(tensor._output_nr, None)
     return None

@@ -275,7 +275,7 @@ def first_gradient(grad: Any, variable: Any) -> Any:
         made = first_gradient(grad.detach(), variable)
         node = grad.grad_fn
         edge = (grad._grad_accumulator(), 0) if node is None else (node, grad._output_nr)
-        made._grad_fn = CopyBackwards((None, edge), (made._meta,))
+        made._node = CopyBackwards((None, edge), (made._meta,))
         made._requires_grad = True
         return made
     meta, value = grad._meta, grad._storage.value

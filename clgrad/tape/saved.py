@@ -150,7 +150,7 @@ class SavedTensor:
             elif edge[0]._leaf is not None:
                 if edge[0]._leaf is tensor:
                     return tensor
-            elif tensor._grad_fn is edge[0] and tensor._output_nr == edge[1]:
+            elif tensor._node is edge[0] and tensor._output_nr == edge[1]:
                 return tensor
             storage = tensor._storage
         else:
@@ -273,7 +273,7 @@ def with_edge(tensor: Any, edge: Any, counter: VersionCounter | None) -> Any:
         if node._leaf is not None:
             tensor._accumulate = _ref(node)
         else:
-            tensor._grad_fn = node
+            tensor._node = node
             tensor._output_nr = number
     return tensor
 

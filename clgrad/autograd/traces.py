@@ -21,6 +21,7 @@ from clgrad.tape.node import AccumulateGrad, Node
 from clgrad.tape.record import OpNode, Step
 from clgrad.tape.saved import Switch
 from clgrad.tape.tangents import forward
+from clgrad.tape.version import Pin
 from clgrad.tensor import wrap
 
 LIMIT = 256
@@ -92,40 +93,42 @@ class _Walk:
                 if len(known) > len(values):
                     values.append(grad._storage.value)
         first = roots[0][0]._seq
+        add = parts.append
         for node in order:  # which grows
             if len(order) > LONGEST:
                 return None
             if node._hooks is not None:
                 return None
             if node._leaf is not None:
-                parts.append(node._leaf._meta)
+                add(node._leaf._meta)
                 leaves.append(node)
                 continue
-            if not isinstance(node, OpNode) or node.saved is None:
+            if not isinstance(node, OpNode):
                 return None
-            parts += (node.rule, first - node._seq)
+            kept: Any = node.saved if Switch.detached else node.kept
+            if kept is None:
+                return None
+            rule = node.rule
+            add(rule)
+            add(first - node._seq)
             if node._metas is not node.plan.metas:
-                parts.append(node._metas)
-            for one in node.saved:
-                pin, counter = one.pin, one.counter
-                if pin is None or (counter is not None and counter.version != one.version):
-                    return None
-                if one.leaf:
-                    leaf = one.tensor()
-                    if leaf is not None and leaf._view is not None:
+                add(node._metas)
+            for one in kept:
+                if one.__class__ is Pin:
+                    if one.counter.version != one.version:
                         return None
-                elif Switch.detached and one.is_detached():
-                    return None
-                value = pin.value
-                if value is None:  # pack hooks took it
+                    value = one.value
+                else:
+                    value = _unchanged(one)
+                if value is None:
                     return None
                 k = known.get(value)
                 if k is None:
                     k = known[value] = len(values)
                     values.append(value)
-                parts.append(k)
-            if node.rule.result:
-                parts.append(one.meta)
+                add(k)
+            if rule.result and one.__class__ is not Pin:
+                add(one.meta)
             if node.numbers:
                 if node.plan.op.backward is None:
                     numbers += node.numbers
@@ -133,16 +136,31 @@ class _Walk:
                     self.constants += tuple([repr(n) for n in node.numbers])  # -0.0 is not 0.0
             for edge in node._edges:
                 if edge is None:
-                    parts.append(None)
-                else:
-                    target, number = edge
-                    k = place.get(target)
-                    if k is None:
-                        k = place[target] = len(order)
-                        order.append(target)
-                    parts += (k, number)
+                    add(None)
+                    continue
+                target, number = edge
+                k = place.get(target)
+                if k is None:
+                    k = place[target] = len(order)
+                    order.append(target)
+                add((k, number) if number else k)
             nodes.append(node)
         return parts
+
+
+def _unchanged(saved: Any) -> Value | None:
+    """Return the value of a saved tensor; None where it must be read by the node, or raises."""
+    pin, counter = saved.pin, saved.counter
+    if pin is None or (counter is not None and counter.version != saved.version):
+        return None
+    if saved.leaf:
+        leaf = saved.tensor()
+        if leaf is not None and leaf._view is not None:
+            return None
+    elif Switch.detached and saved.is_detached():
+        return None
+    value: Value | None = pin.value  # None where pack hooks took it
+    return value
 
 
 def run(roots: list[Root], keep_graph: bool) -> bool:

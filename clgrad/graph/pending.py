@@ -156,7 +156,7 @@ class Recorder:
         with self.lock:
             while True:
                 batch = self.batch
-                refs = tuple([self.ref_of(v) for v in values])
+                refs = tuple([v.index if v.tape is batch else self.ref_of(v) for v in values])
                 if batch is self.batch:  # else a value of another tape had to be computed
                     break
             base = len(batch.entries)

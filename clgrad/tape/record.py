@@ -25,8 +25,17 @@ from clgrad.tape.derivative import Context
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.node import NAMESPACE, Edge, Grads, Node, next_sequence
-from clgrad.tape.saved import SavedTensor, save, save_old, save_result
+from clgrad.tape.saved import (
+    SavedTensor,
+    keep,
+    keep_result,
+    opened,
+    save,
+    save_old,
+    save_result,
+)
 from clgrad.tape.tangents import forward
+from clgrad.tape.version import Pin
 
 _new = object.__new__
 _getframe = sys._getframe
@@ -218,16 +227,37 @@ class OpNode(Node):
 
     Attributes:
         plan, rule: see there.
-        saved: the saved tensors that `rule` names; None once released.
+        kept: what was saved of what `rule` names, bare pins where these are enough; None once
+            released.
         numbers: the Python numbers among the operands.
     """
 
-    __slots__ = ("numbers", "plan", "rule", "saved")
+    __slots__ = ("kept", "numbers", "plan", "rule")
 
     plan: Plan
     rule: Rule
-    saved: tuple[SavedTensor, ...] | None
+    kept: tuple[Pin | SavedTensor, ...] | None
     numbers: tuple[Any, ...]
+
+    @property
+    def saved(self) -> tuple[SavedTensor, ...] | None:
+        """The saved tensors that `rule` names; None once released."""
+        kept: Any = self.kept
+        if kept and Pin in [one.__class__ for one in kept]:
+            self.kept = kept = tuple(
+                [
+                    self._opened(one, k) if one.__class__ is Pin else one
+                    for k, one in enumerate(kept)
+                ]
+            )
+        return kept  # type: ignore[no-any-return]  # no pins are left
+
+    def _opened(self, pin: Any, place: int) -> SavedTensor:
+        operands = self.rule.operands
+        if place < len(operands):
+            k = operands[place]
+            return opened(pin, self._edges[k], self.plan.kinds[k], result=False)
+        return opened(pin, None, self._metas[0], result=True)
 
     def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
         edges, rule, plan = self._edges, self.rule, self.plan
@@ -311,19 +341,22 @@ class OpNode(Node):
 
     def steps_key(self, g: Any) -> Any:
         """Return the key in `rule.steps` for the gradient `g` of the result."""
-        if self.rule.result and self.saved:
-            return g._meta, self.saved[-1].meta
+        if self.rule.result:
+            saved = self.saved
+            if saved:
+                return g._meta, saved[-1].meta
         return g._meta
 
     def _number(self, place: int) -> Any:
         return self.rule.count if place < 0 else self.numbers[place]
 
     def _release(self) -> None:
-        saved = self.saved
-        if saved:
-            self.saved = None
-            for one in saved:
-                one.release()
+        kept = self.kept
+        if kept:
+            self.kept = None
+            for one in kept:
+                if one.__class__ is not Pin:
+                    one.release()  # type: ignore[union-attr]  # a saved tensor
 
     def _saved_items(self) -> Iterable[tuple[str, Any]]:
         return zip(self.rule.names, self.saved or (), strict=False)
@@ -358,7 +391,7 @@ def record(
         old: whether the op is about to overwrite operand 0.
     """
     rule = plan.rules.get(mask) or plan.rule(mask)
-    node: OpNode = _new(plan.node)  # type: ignore[arg-type]  # callers have tested for None
+    node: OpNode = _new(OpNode)
     node._edges = tuple(edges)
     node._metas = plan.metas
     node._hooks = None
@@ -371,36 +404,38 @@ def record(
         frame = frame.f_back
     node._code = frame.f_code
     node._at = frame.f_lasti
+    # only now, because setting attributes is twice as fast where all objects are of one class
+    node.__class__ = plan.node  # type: ignore[assignment]  # callers have tested for None
     if noting.Switch.open:
         noting.note(node)
     places = rule.operands
     if not places:
-        node.saved = ()
+        node.kept = ()
     elif old:
-        node.saved = tuple([(save if k else save_old)(operands[k], edges[k]) for k in places])
+        node.kept = tuple([(save if k else save_old)(operands[k], edges[k]) for k in places])
     elif len(places) == 1:
         k = places[0]
-        node.saved = (save(operands[k], edges[k]),)
+        node.kept = (keep(operands[k], edges[k]),)
     elif len(places) == 2:
         k, j = places
-        node.saved = (save(operands[k], edges[k]), save(operands[j], edges[j]))
+        node.kept = (keep(operands[k], edges[k]), keep(operands[j], edges[j]))
     else:
-        node.saved = tuple([save(operands[k], edges[k]) for k in places])
+        node.kept = tuple([keep(operands[k], edges[k]) for k in places])
     return node, rule
 
 
 def save_results(node: OpNode, rule: Rule, result: Any, view: Callable[[], Any] | None) -> None:
     """Let the node save its result, once the result has its history."""
     if rule.result:
-        assert node.saved is not None
-        node.saved = (*node.saved, save_result(result, 0, view))
+        assert node.kept is not None
+        node.kept = (*node.kept, keep_result(result, view))
 
 
 def save_further(node: OpNode, rule: Rule, results: Sequence[Any]) -> None:
     """Let the node of a composite save those of its other results that its gradient reads."""
-    assert node.saved is not None
-    node.saved = (
-        *node.saved,
+    assert node.kept is not None
+    node.kept = (
+        *node.kept,
         *(
             save_result(results[k], k) if results[k].is_floating_point() else save(results[k], None)
             for k in rule.further

@@ -3,6 +3,9 @@
 A `SavedTensor` holds a value, never a tensor or a storage: these would hold whatever was written
 later. Checked saves of one version share a `Pin`; an op that overwrites an operand that it needs
 itself pins the old value alone and unchecked, where PyTorch clones.
+
+The nodes of ops keep bare pins where they can (`keep`): nearly all graphs are walked once and
+dropped, and never need the rest of a `SavedTensor`, which `opened` adds when somebody asks.
 """
 
 from __future__ import annotations
@@ -288,29 +291,69 @@ def save(tensor: Any, edge: Any) -> SavedTensor:
     return saved
 
 
-def _fill(saved: SavedTensor, tensor: Any) -> None:
-    """Enter what is saved of a tensor's present version, sharing the pin of other saves."""
+def keep(tensor: Any, edge: Any) -> Pin | SavedTensor:
+    """Save an input for a node that knows its edge and meta: a pin is enough, if it is its own."""
+    if edge is None or (Switch.used and pack_hooks.stack):
+        return save(tensor, edge)
+    pin = _pin(tensor)
+    return pin if pin.tensor() is tensor else save(tensor, edge)
+
+
+def keep_result(tensor: Any, view: Any) -> Pin | SavedTensor:
+    """Save the first result of a node that knows its meta; `view` as in `save_result`."""
+    if view is not None or (Switch.used and pack_hooks.stack):
+        return save_result(tensor, 0, view)
+    pin = _pin(tensor)
+    return pin if pin.tensor() is tensor else save_result(tensor, 0)
+
+
+def opened(pin: Pin, edge: Any, meta: Any, result: bool) -> SavedTensor:
+    """Return what `save` or `save_result` would have made where only the pin was kept."""
+    saved: Any = _new(SavedResult if result else SavedTensor)
+    saved.edge = edge
+    if result:
+        saved.output = 0
+        saved.view = None
+    saved.pin = pin
+    saved.meta = meta
+    saved.counter = pin.counter
+    saved.version = pin.version
+    saved.tensor = pin.tensor
+    made: SavedTensor = saved
+    return made
+
+
+def _pin(tensor: Any) -> Pin:
+    """Return the pin of a tensor's present version; of a family, all tensors share one."""
     counter = tensor._counter
     value = tensor._storage.value
+    pin: Pin | None
     if counter is None:
         if tensor._inference:
             raise inference_saved()
         counter = tensor._counter = _new(VersionCounter)  # `__init__` here and below: 0.1 µs
         counter.version = 0
         counter.writes = None
-        pin = None
-    else:
-        pin = counter.pin
-        if pin is not None:
-            pin = pin()
-    if pin is None or pin.value is not value:
-        pin = _new(Pin)
-        pin.value = value
-        counter.pin = _ref(pin)
+    elif counter.pin is not None:
+        pin = counter.pin()
+        if pin is not None and pin.value is value:
+            return pin
+    pin = _new(Pin)
+    pin.value = value
+    pin.counter = counter
+    pin.version = counter.version
+    pin.tensor = _ref(tensor)
+    counter.pin = _ref(pin)
+    return pin
+
+
+def _fill(saved: SavedTensor, tensor: Any) -> None:
+    """Enter what is saved of a tensor's present version."""
+    pin = _pin(tensor)
     saved.pin = pin
     saved.meta = tensor._meta
-    saved.counter = counter
-    saved.version = counter.version
+    saved.counter = pin.counter
+    saved.version = pin.counter.version
     saved.tensor = _ref(tensor)
 
 

@@ -18,9 +18,20 @@ __all__ = ["Pin", "Position", "VersionCounter", "caller", "describe"]
 
 
 class Pin:
-    """The value that all checked saves of one version share; emptied when they can only raise."""
+    """The value that all checked saves of one version share; emptied when they can only raise.
 
-    __slots__ = ("__weakref__", "value")
+    Attributes:
+        value: what was saved.
+        counter, version: of the family, and when it was first saved.
+        tensor: weak reference to what was first saved of the family in this version.
+    """
+
+    __slots__ = ("__weakref__", "counter", "tensor", "value", "version")
+
+    value: Any
+    counter: VersionCounter
+    version: int
+    tensor: weakref.ref[Any]
 
     def __init__(self, value: Any) -> None:
         self.value = value

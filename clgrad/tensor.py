@@ -17,7 +17,7 @@ from clgrad.graph.storage import Storage
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
 from clgrad.tape import noting, saved, tangents
-from clgrad.tape.assigned import check_grad, retainer
+from clgrad.tape.assigned import check_grad, retainer, undeletable
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
 from clgrad.tape.hooks import NodeHooks, RemovableHandle, Table
@@ -250,17 +250,9 @@ class Tensor:
     def grad_fn(self) -> Node | None:
         return self._node if self._view is None else grad_fn_of(self)
 
-    @property
-    def _grad_fn(self) -> Node | None:
-        return self._node
-
-    @_grad_fn.setter
-    def _grad_fn(self, node: Node | None) -> None:
-        self._node = node
-
-    @_grad_fn.deleter
-    def _grad_fn(self) -> None:
-        raise AutogradError("_grad_fn cannot be deleted. Hint: detach() the tensor instead.")
+    _grad_fn = property(
+        lambda self: self._node, fdel=undeletable("_grad_fn", "detach() the tensor instead")
+    )
 
     @property
     def is_leaf(self) -> bool:

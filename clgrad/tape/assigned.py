@@ -50,3 +50,12 @@ def retainer(tensor: Any) -> Callable[[Any], None]:
             alive._grad = alive._grad + grad
 
     return retain
+
+
+def undeletable(name: str, hint: str) -> Callable[[Any], None]:
+    """Return what happens when somebody deletes an attribute that a tensor cannot be without."""
+
+    def delete(tensor: Any) -> None:
+        raise AutogradError(f"{name} cannot be deleted. Hint: {hint}.")
+
+    return delete

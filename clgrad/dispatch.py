@@ -254,7 +254,10 @@ def _attach_all(plan: Plan, operands: tuple[Any, ...], results: tuple[Tensor, ..
         if noting.Switch.open:
             noting.event("inside", (node, operands, node._edges))
         assert isinstance(node, OpNode)
-        node._metas = tuple(r._meta for r in results)
+        metas = [r._meta for r in results]
+        while metas[-1].dtype.kind != "f":  # no gradient arrives for positions
+            metas.pop()
+        node._metas = tuple(metas)
         for number, other in enumerate(results[1:], 1):
             if other._meta.dtype.kind == "f":
                 other._node = node

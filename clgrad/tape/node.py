@@ -210,19 +210,18 @@ class AccumulateGrad(Node):
 
     def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
         (grad,) = grads
-        if grad is None:
-            return ()
         variable = self._leaf
         hooks = self._hooks
-        with _accumulating:
-            old = variable._grad
-            if old is None:
-                ours = sys.getrefcount(grad) <= _ours
-                variable._grad = (stolen if ours else first_gradient)(grad, variable)
-            elif mode.grad:
-                variable._grad = old + grad
-            else:
-                old.add_(grad)
+        if grad is not None:
+            with _accumulating:
+                old = variable._grad
+                if old is None:
+                    ours = sys.getrefcount(grad) <= _ours
+                    variable._grad = (stolen if ours else first_gradient)(grad, variable)
+                elif mode.grad:
+                    variable._grad = old + grad
+                else:
+                    old.add_(grad)
         if hooks is not None and hooks.accumulated:
             for hook in list(hooks.accumulated.values()):
                 if hook(variable) is not None:

@@ -261,18 +261,17 @@ class OpNode(Node):
 
     def apply(self, grads: Grads, wanted: Sequence[bool] | None) -> Grads:
         edges, rule, plan = self._edges, self.rule, self.plan
-        g: Any
-        if len(grads) == 1:
-            g = grads[0]
-            if g is None:
-                return (None,) * len(edges)
-        else:
-            g = tuple(grads)
-            if all(one is None for one in g):
-                return (None,) * len(edges)
         saved = self.saved
         if saved is None:
             raise freed(self)
+        count = len(plan.metas)
+        g: Any = grads[0]
+        if count > 1:
+            g = (*grads, *(None,) * (count - len(grads)))
+        if g is None or (count > 1 and all(one is None for one in g)):
+            for one, name in zip(saved, rule.names, strict=True):
+                one.unpack(self, name)  # may raise
+            return (None,) * len(edges)
         tangents = forward.open and mode.forward
         if plan.op.backward is None and not (mode.grad or tangents or rule.missing):
             values = [g._storage.value]

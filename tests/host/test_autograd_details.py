@@ -182,6 +182,22 @@ def saved_tensors_that_are_cleared_on_access(m: Any) -> Any:
     made.apply(m.ones(2, requires_grad=True)).sum().backward()
 
 
+@case()
+def hooks_of_a_leaf_that_nothing_reaches(m: Any) -> Any:
+    seen: list[Any] = []
+    x = m.ones(2, requires_grad=True)
+    made = function(m, lambda ctx, t: t * 2, lambda ctx, g: None)
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad))
+    x.register_hook(lambda g: seen.append(["tensor", g]))
+    made.apply(x).sum().backward()
+    y = m.ones(2, requires_grad=True)
+    z = y * 2
+    z.grad_fn.next_functions[0][0].register_prehook(lambda grads: (None,))
+    y.register_post_accumulate_grad_hook(lambda t: seen.append(["post", t.grad]))
+    z.sum().backward()
+    return [seen, x.grad, y.grad]
+
+
 # ---- hooks that come late ------------------------------------------------------------------------
 
 

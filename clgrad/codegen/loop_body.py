@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clgrad.codegen import checks
+from clgrad.codegen.loop_folds import combine, fold_parts, lanes, splat, vector_type
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
 from clgrad.codegen.loop_title import title
 from clgrad.codegen.source import SCALAR_CHARS
@@ -34,15 +35,6 @@ COLUMN_VECTORS, COLUMN_VECTORS_OF_LONG, LONG_BODY = 8, 2, 16
 runs; fewer where an element takes more than `LONG_BODY` operations or has many accumulators, whose
 registers spill. Measured on 4096 x 4096 floats, two cores: 2.6 ms against 3.8 (4 vectors) and 13
 (1); long: 14, 17, 27."""
-
-
-def lanes(width: int) -> list[str]:
-    """Return the component suffixes of a vector of `width`: s0 … sf."""
-    return [f"s{k:x}" for k in range(width)]
-
-
-def vector_type(base: str, width: int) -> str:
-    return base if width == 1 else f"{base}{width}"
 
 
 class LoopText:
@@ -193,7 +185,7 @@ class LoopText:
                 raw = f"vload{width}(0, {pointer} + {address})"
             value = load_conversion(access.dtype, width, raw)
         elif lane == BROADCAST:
-            value = self.splat(
+            value = splat(
                 load_conversion(access.dtype, 1, f"{pointer}[{address}]"), access.dtype, width
             )
         else:
@@ -219,14 +211,6 @@ class LoopText:
             value = f"({register})({address}) + {ramp}{step}"
         return [f"const {register} {label} = {value};"]
 
-    def splat(self, text: str, dtype: DType, width: int) -> str:
-        """Return a scalar register value repeated in all lanes (bool becomes a mask)."""
-        if width == 1:
-            return text
-        if dtype.kind == "b":
-            return f"(int{width})(-({text}))"
-        return f"({dtype.register}{width})({text})"
-
     def values(
         self, exprs: Sequence[Expr], width: int, uniform: frozenset[str] = frozenset("s")
     ) -> tuple[list[str], list[str]]:
@@ -244,7 +228,7 @@ class LoopText:
                 lines += self._load(label, item.dtype, width)
                 names[label] = label
             elif label[0] in uniform:
-                names[label] = self.splat(label, item.dtype, width)
+                names[label] = splat(label, item.dtype, width)
             else:
                 names[label] = label
         rendered = render(list(exprs), names, width)
@@ -387,7 +371,7 @@ class LoopText:
         return {
             "row": row,
             "row_store": row_store,
-            "folds": [self._fold(f, fold, width) for f, fold in folds],
+            "folds": [fold_parts(f, fold, width, spec.lanes == "inner") for f, fold in folds],
             "vector": self._inner(inner, folds, full, tests, width) if width > 1 else [],
             "scalar": self._inner(inner, folds, full, tests, 1) if spec.lanes != "kept" else [],
             "body": self._inner(inner, folds, full, tests, width) if spec.lanes == "kept" else [],
@@ -418,76 +402,12 @@ class LoopText:
         for f, fold in folds:
             elements = results[at : at + len(fold.element)]
             at += len(fold.element)
-            lines += self._combine(f, fold, prefix, elements, width, f"e{f}_")
+            lines += combine(f, fold, prefix, elements, width, f"e{f}_")
         for (k, _), result in zip(full, results[at:], strict=False):
             lines += self.store(k, result, width)
         for (k, c), result in zip(tests, results[at + len(full) :], strict=True):
             lines.append(checks.test(c, k, result, width))
         return lines
-
-    def _combine(
-        self, f: int, fold: FoldSpec, into: str, values: Sequence[str], width: int, fresh: str
-    ) -> list[str]:
-        """Return the lines of `into = combine(into, values)` for all accumulators at once."""
-        lines = []
-        names = {}
-        single = len(fold.dtypes) == 1
-        for j, (dtype, value) in enumerate(zip(fold.dtypes, values, strict=True)):
-            names[f"a{j}"] = f"{into}{f}_{j}"
-            if value.isidentifier():
-                names[f"b{j}"] = value
-            else:
-                lines.append(f"const {vector_type(dtype.register, width)} {fresh}{j} = {value};")
-                names[f"b{j}"] = f"{fresh}{j}"
-        rendered = render(list(fold.combine), names, width)
-        body = list(rendered.statements)
-        if single:
-            body.append(f"{into}{f}_0 = {rendered.results[0]};")
-        else:
-            for j, dtype in enumerate(fold.dtypes):
-                body.append(
-                    f"const {vector_type(dtype.register, width)} z{j} = {rendered.results[j]};"
-                )
-            body += [f"{into}{f}_{j} = z{j};" for j in range(len(fold.dtypes))]
-        return [*lines, "{", *(f"    {b}" for b in body), "}"] if len(body) > 1 else lines + body
-
-    def _fold(self, f: int, fold: FoldSpec, width: int) -> dict[str, Any]:
-        """Return declarations and merges of one fold's accumulators.
-
-        Accumulators: `v` over all blocks and `w` within one block (both vectors), `t` the scalar
-        tail, `r` the result of the row.
-        """
-        accumulators = []
-        for j, (dtype, init) in enumerate(zip(fold.dtypes, fold.init, strict=True)):
-            (text,) = render([init], {}, 1).results
-            accumulators.append(
-                {
-                    "v": f"v{f}_{j}", "w": f"w{f}_{j}", "t": f"t{f}_{j}", "r": f"r{f}_{j}",
-                    "scalar": dtype.register,
-                    "vector": vector_type(dtype.register, width),
-                    "init": text,
-                    "start": self.splat(text, dtype, width),
-                    "local": f"local{f}_{j}",
-                }
-            )  # fmt: skip
-        w_names = [a["w"] for a in accumulators]
-        horizontal = []
-        if width > 1 and self.spec.lanes == "inner":
-            for s in lanes(width):
-                parts = [
-                    f"-{a['v']}.{s}" if d.kind == "b" else f"{a['v']}.{s}"
-                    for a, d in zip(accumulators, fold.dtypes, strict=True)
-                ]
-                lines = self._combine(f, fold, "t", parts, 1, "lane")
-                horizontal += ["{", *(f"    {x}" for x in lines), "}"]
-        return {
-            "accumulators": accumulators,
-            "merge": self._combine(f, fold, "v", w_names, width, "m"),
-            "horizontal": horizontal,
-            "tree": self._combine(
-                f, fold, "t", [f"{a['local']}[item + step]" for a in accumulators], 1, "other"
-            ),
-        }
 
 
 def _sizeof(base: str) -> int:

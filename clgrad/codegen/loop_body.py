@@ -30,6 +30,8 @@ from clgrad.traits import DeviceTraits
 if TYPE_CHECKING:
     from clgrad.codegen.loops import LoopSpec
 
+DEAR = 8
+"""Operations that take longer than to read what they gave from a cache."""
 COLUMN_VECTORS, COLUMN_VECTORS_OF_LONG, LONG_BODY = 8, 2, 16
 """Vectors that one item of a column reduction folds side by side, so that it reads a row in long
 runs; fewer where an element takes more than `LONG_BODY` operations or has many accumulators, whose
@@ -54,6 +56,7 @@ class LoopText:
             else:
                 self._reads[f"x{k - indices}"] = (access, f"p{k - indices}")
                 arrays += 1
+        self._reloads = {f"o{k}": (store.access, f"out{k}") for k, store in enumerate(spec.stores)}
         self.lane = spec.rank - 1 if spec.lanes != "kept" else spec.kept - 1
         self._row_memo: dict[Expr, bool] = {}
 
@@ -116,7 +119,7 @@ class LoopText:
     def _leaf_is_row(self, label: str) -> bool:
         if label[0] in "rsh":
             return True
-        if label[0] in "ab":
+        if label[0] in "abo":
             return False
         access, _ = self._reads[label]
         return all(p == BROADCAST for p in access.pattern[self.spec.kept :])
@@ -168,7 +171,7 @@ class LoopText:
             self.typedefs.append(text)
 
     def _load(self, label: str, dtype: DType, width: int) -> list[str]:
-        access, pointer = self._reads[label]
+        access, pointer = self._reads.get(label) or self._reloads[label]
         address = self._address(access, pointer)
         lane = access.pattern[self.lane] if self.spec.rank else BROADCAST
         if access.dtype is None:
@@ -224,7 +227,7 @@ class LoopText:
         for item in leaves_of(exprs):
             label = item.label
             assert item.dtype is not None
-            if label in self._reads:
+            if label in self._reads or label in self._reloads:
                 lines += self._load(label, item.dtype, width)
                 names[label] = label
             elif label[0] in uniform:
@@ -345,6 +348,7 @@ class LoopText:
         tests = [item for item in tested if item not in row_tests]
         wanted = [e for _, fold in folds for e in fold.element]
         wanted += [*(s.expr for _, s in full), *(c.expr for _, c in tests)]
+        wanted = self._reload(wanted, phase)
         known = set(table)
         inner = self.hoist(wanted, table) if hoist else wanted
         new = [e for e in table if e not in known]
@@ -377,6 +381,20 @@ class LoopText:
             "body": self._inner(inner, folds, full, tests, width) if spec.lanes == "kept" else [],
             "any": bool(inner),
         }
+
+    def _reload(self, exprs: list[Expr], phase: int) -> list[Expr]:
+        """Let a pass read again what an earlier one has stored and is dear to compute.
+
+        The row is in the nearest cache of a CPU then.
+        """
+        if self.spec.lanes != "inner" or not self.traits.is_cpu:
+            return exprs
+        stored = {
+            s.expr: leaf(f"o{k}", s.expr.dtype)
+            for k, s in enumerate(self.spec.stores)
+            if s.phase < phase and not self._row_store(s) and count_ops(s.expr) >= DEAR
+        }
+        return [replace_parts(e, stored) for e in exprs] if stored else exprs
 
     def _row_store(self, store: StoreSpec) -> bool:
         return all(p == BROADCAST for p in store.access.pattern[self.spec.kept :]) and self._is_row(

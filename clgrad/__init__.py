@@ -111,6 +111,7 @@ from clgrad.ops.registry import reduction as _declare_reduction
 from clgrad.printing import get_printoptions, printoptions, set_printoptions
 from clgrad.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from clgrad.serialization import load, save
+from clgrad.tape.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled
 from clgrad.tensor import Size, Tensor
 
 e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
@@ -152,6 +153,10 @@ def __getattr__(name: str) -> Any:
 
         if find_spec(f"clgrad.{name}") is not None:
             return importlib.import_module(f"clgrad.{name}")
+    if name == "vmap":
+        from clgrad.func import vmap
+
+        return vmap
     raise AttributeError(f"module 'clgrad' has no attribute {name!r}")
 
 
@@ -313,6 +318,8 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "is_tensor",

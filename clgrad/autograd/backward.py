@@ -149,8 +149,9 @@ def backward(
     roots = _roots(_as_tuple(tensors), grad_tensors, "backward")
     edges: list[Edge] | None = None
     if targets:
-        edges = [_incoming(target, k) for k, target in enumerate(targets)]
-        for target in targets:
+        edges = []
+        for k, target in enumerate(targets):
+            edges.append(_incoming(target, k))
             if isinstance(target, Tensor) and target.grad_fn is not None:
                 target.retain_grad()
     if create_graph:

@@ -184,7 +184,7 @@ class Task(Pass):
             needed = self.needed
             wanted = [e is not None and e[0] in needed for e in node._edges]
             last = not self.accumulate and (node._seq == LAST or True not in wanted)
-        captures = self.captures.get(node)
+        captures = None if self.accumulate else self.captures.get(node)
         if captures is not None and not last:  # what passes on is captured before its hooks
             self.capture(captures, grads)
         if hooks is not None:

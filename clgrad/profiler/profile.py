@@ -176,13 +176,17 @@ class profile:  # noqa: N801  # PyTorch's name
         done = self._recorded()
         return sorted([*done.calls, *done.launches], key=lambda event: event.start)
 
+    def table(self, **options: Any) -> str:
+        """Return `key_averages().table(…)`."""
+        return self.key_averages().table(**options)
+
     @property
     def function_events(self) -> list[Any]:
         """All of `events()`, by its older name."""
         return self.events()
 
     def __str__(self) -> str:
-        return "<profile: nothing recorded>" if self._done is None else self.key_averages().table()
+        return "<profile: nothing recorded>" if self._done is None else self.table()
 
     def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Write a trace that Perfetto and chrome://tracing show."""

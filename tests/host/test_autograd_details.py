@@ -198,6 +198,34 @@ def hooks_of_a_leaf_that_nothing_reaches(m: Any) -> Any:
     return [seen, x.grad, y.grad]
 
 
+@pytest.mark.parametrize("inputs", [False, True])
+def test_what_a_leaf_hook_writes_is_what_a_post_hook_sees(inputs: bool) -> None:
+    def program(m: Any) -> Any:
+        seen: list[Any] = []
+        x = m.ones(2, requires_grad=True)
+        y = x * 3
+        y.grad_fn.next_functions[0][0].register_hook(lambda gi, go: seen.append(go[0].tolist()))
+
+        def double(t: Any) -> None:
+            t.grad.mul_(2)
+
+        x.register_post_accumulate_grad_hook(double)
+        y.sum().backward(inputs=[x] if inputs else None)
+        return [seen, x.grad]
+
+    same(program)
+
+
+@case()
+def inputs_before_a_wrong_one_retain_their_gradient(m: Any) -> Any:
+    y = m.ones(2, requires_grad=True) * 2
+    try:
+        y.sum().backward(inputs=[y, m.ones(2)])
+    except RuntimeError:
+        y.sum().backward()
+    return y.grad
+
+
 # ---- hooks that come late ------------------------------------------------------------------------
 
 

@@ -30,7 +30,8 @@ def assert_close(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
     assert str(theirs.dtype).removeprefix("torch.") == ours.dtype.name, what
     assert tuple(ours.shape) == tuple(theirs.shape), what
     if ours.dtype.is_floating_point:
-        left = ours.detach().to(clgrad.float64).numpy()
+        short = ours.dtype.itemsize < 4
+        left = (ours.detach().float() if short else ours.detach()).numpy().astype(np.float64)
         right = theirs.detach().double().numpy()
         size = np.abs(right[np.isfinite(right)]).max(initial=1.0)
         np.testing.assert_allclose(left, right, rtol=tolerance, atol=tolerance * size, err_msg=what)
@@ -71,17 +72,19 @@ def compare(
 
     Args:
         inputs: arrays; those of floats take part in differentiation.
-        dtype: of the floats.
+        dtype: of the floats; float32 in place of float64 where the device has none.
         grad: whether gradients and second gradients are compared too.
     """
+    if dtype == "float64" and not clgrad.get_default_device().traits.fp64:
+        dtype = "float32"
     theirs_dtype, ours_dtype = getattr(torch, dtype), getattr(clgrad, dtype)
     theirs, ours = [], []
     for array in inputs:
         if np.asarray(array).dtype.kind == "f":
             rounded = torch.tensor(array).to(theirs_dtype)
             theirs.append(rounded.requires_grad_(grad))
-            exact = clgrad.tensor(rounded.detach().double().numpy())
-            ours.append(exact.to(ours_dtype).requires_grad_(grad))
+            exact = rounded.detach().double().numpy()
+            ours.append(clgrad.tensor(exact, dtype=ours_dtype, requires_grad=grad))
         else:
             theirs.append(torch.tensor(array))
             ours.append(clgrad.tensor(array))
@@ -94,7 +97,10 @@ def compare(
         torch, case, theirs, [torch.tensor(c).to(theirs_dtype).requires_grad_(grad) for c in chosen]
     )
     found = _everything(
-        clgrad, case, ours, [clgrad.tensor(c).to(ours_dtype).requires_grad_(grad) for c in chosen]
+        clgrad,
+        case,
+        ours,
+        [clgrad.tensor(c, dtype=ours_dtype, requires_grad=grad) for c in chosen],
     )
     for what in found.keys() | expected.keys():
         if what in found and what in expected:

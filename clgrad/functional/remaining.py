@@ -59,6 +59,9 @@ def sum_to_size(input: Tensor, *args: Any, size: Any = None) -> Tensor:
     lead = len(have) - len(want)
     if lead < 0 or any(n not in (1, m) for n, m in zip(want, have[lead:], strict=True)):
         raise ShapeError(f"sum_to_size: size {list(want)} is not expandable to size {list(have)}.")
+    if not want:
+        total: Tensor = input.sum()
+        return total
     dims = [*range(lead), *[lead + d for d, n in enumerate(want) if n != have[lead + d]]]
     made: Tensor = input.sum(dim=dims, keepdim=True) if dims else input
     return reshape(made, want) if lead else made

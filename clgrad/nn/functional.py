@@ -9,7 +9,7 @@ from __future__ import annotations
 from clgrad.creation import arange
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError
-from clgrad.functional import activation, attention
+from clgrad.functional import activation, attention, fractional
 from clgrad.functional import dropout as _dropout
 from clgrad.functional.activation import *  # noqa: F403  # its __all__ is the list
 from clgrad.functional.attention import *  # noqa: F403  # as above
@@ -24,6 +24,7 @@ from clgrad.functional.distances import (
 from clgrad.functional.dropout import *  # noqa: F403  # as above
 from clgrad.functional.embedding import embedding_bag
 from clgrad.functional.embedding import table_embedding as embedding
+from clgrad.functional.fractional import *  # noqa: F403  # as above
 from clgrad.functional.linear import bilinear, linear
 from clgrad.functional.normalization import group_norm, layer_norm, rms_norm
 from clgrad.functional.padding import pad
@@ -144,4 +145,5 @@ __all__ = [
 __all__ += activation.__all__
 __all__ += attention.__all__
 __all__ += _dropout.__all__
+__all__ += fractional.__all__
 __all__ += image_functions.__all__

@@ -35,6 +35,7 @@ from clgrad.nn.modules.activation import (
     Tanhshrink,
     Threshold,
 )
+from clgrad.nn.modules.adaptive import AdaptiveLogSoftmaxWithLoss
 from clgrad.nn.modules.attention import MultiheadAttention
 from clgrad.nn.modules.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from clgrad.nn.modules.channelshuffle import ChannelShuffle
@@ -134,6 +135,8 @@ from clgrad.nn.modules.pooling import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    FractionalMaxPool2d,
+    FractionalMaxPool3d,
     LPPool1d,
     LPPool2d,
     LPPool3d,
@@ -176,6 +179,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -215,6 +219,8 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",

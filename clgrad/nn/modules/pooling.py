@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clgrad.errors import ClgradValueError
 from clgrad.nn import functional
 from clgrad.nn.modules.module import Module
 from clgrad.nn.modules.utils import BY_DIMS, described
@@ -78,6 +79,62 @@ class MaxPool3d(_MaxPoolNd):
     def forward(self, input: Tensor) -> Any:
         """Return what is pooled."""
         return self._pooled(functional.max_pool3d, input)
+
+
+class _FractionalMaxPoolNd(Module):
+    """The largest element of windows at random distances.
+
+    Args:
+        kernel_size: of a window, one number or one for each dim.
+        output_size: how many windows; or `output_ratio`, their share of the input's size.
+        return_indices: return where in its image each element was, too.
+
+    Raises:
+        ClgradValueError: neither size nor ratio, or both; a ratio that is not in (0, 1).
+    """
+
+    _dims: int
+
+    def __init__(
+        self, kernel_size: Sizes, output_size: Any = None, output_ratio: Any = None,
+        return_indices: bool = False, _random_samples: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        each = BY_DIMS[self._dims]
+        name = type(self).__name__
+        self.kernel_size = each(kernel_size)
+        self.return_indices = return_indices
+        self.register_buffer("_random_samples", _random_samples)
+        self.output_size = None if output_size is None else each(output_size)
+        self.output_ratio = None if output_ratio is None else each(output_ratio)
+        if output_size is None and output_ratio is None:
+            raise ClgradValueError(
+                f"{name} requires specifying either an output size, or a pooling ratio"
+            )
+        if output_size is not None and output_ratio is not None:
+            raise ClgradValueError("only one of output_size and output_ratio may be specified")
+        if self.output_ratio is not None and not all(0 < r < 1 for r in self.output_ratio):
+            raise ClgradValueError(
+                f"output_ratio must be between 0 and 1 (got {self.output_ratio})"
+            )
+
+    def forward(self, input: Tensor) -> Any:
+        """Return what is pooled."""
+        pool = getattr(functional, f"fractional_max_pool{self._dims}d")
+        return pool(
+            input, self.kernel_size, self.output_size, self.output_ratio, self.return_indices,
+            _random_samples=self._random_samples,
+        )  # fmt: skip
+
+
+class FractionalMaxPool2d(_FractionalMaxPoolNd):
+    __doc__ = _FractionalMaxPoolNd.__doc__
+    _dims = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPoolNd):
+    __doc__ = _FractionalMaxPoolNd.__doc__
+    _dims = 3
 
 
 class _MaxUnpoolNd(_Pool):

@@ -5,6 +5,7 @@ All ranks are brought to three spatial dims. `lower_conv` chooses the variant:
     CPU   tiles        register tiles of points by channels, `conv_tiles`; for weights of taps by
                        channels, `conv_weight`
     CPU   depthwise    one plane after the other, `conv_depthwise`
+    GPU   groups       tiles in local memory, `conv_gpu`
     any   direct       one sum after the other, for every rank, stride, dilation, groups and dtype
 
 Every sum is made in a fixed order, without atomics.
@@ -14,14 +15,14 @@ from __future__ import annotations
 
 from math import prod
 
-from clgrad.codegen.conv_depthwise import lower_depthwise, suits
+from clgrad.codegen import conv_depthwise, conv_gpu
 from clgrad.codegen.conv_problem import (
     CPU_ITEMS,
     GPU_ITEMS,
     ConvProblem,
     baked,
-    extra_args,
-    ints,
+    direct_args,
+    reach,
 )
 from clgrad.codegen.conv_specs import DirectSpec
 from clgrad.codegen.conv_tiles import count_phases, lower_image, lower_result
@@ -35,37 +36,19 @@ PHASES = 16
 """Convolutions of which the gradient for an image may be made."""
 
 
-def _direct(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
-    p = problem
+def _direct(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     count = prod(p.shape)
     extras = p.epilogue.extras if p.epilogue else ()
-    reach = max(
-        sum(n * abs(s) for n, s in zip(shape, strides, strict=True))
-        for shape, strides in zip(_operand_shapes(p), (p.a_strides, p.b_strides), strict=True)
-    )
     spec = DirectSpec(
-        p.what, p.a_dtype, p.b_dtype, p.out_dtype, p.acc, max(reach, count) >= 1 << 30,
+        p.what, p.a_dtype, p.b_dtype, p.out_dtype, p.acc, reach(p) >= 1 << 30,
         baked(p.epilogue, [x.strides[-1] for x in extras]),
     )  # fmt: skip
-    args = (
-        ("in", 0), ("in_offset", 0), ("in", 1), ("in_offset", 1), ("out",),
-        *ints(p.batch, p.groups, p.out_channels, p.in_channels),
-        *ints(*p.size, *p.out_size, *p.kernel, *p.stride, *p.padding, *p.dilation),
-        *ints(*p.a_strides, *p.b_strides),
-        *extra_args(p.epilogue, [(0, *x.strides) for x in extras]),
-    )  # fmt: skip
+    args = direct_args(p, ("out",))
     if traits.is_cpu:
         return Lowered((), (LoweredLaunch(spec, args, (min(count, CPU_ITEMS),), (1,)),))
     local = min(traits.preferred_work_group, traits.max_work_group)
     groups = -(-min(count, GPU_ITEMS) // local)
     return Lowered((), (LoweredLaunch(spec, args, (groups * local,), (local,)),))
-
-
-def _operand_shapes(p: ConvProblem) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    x = (p.batch, p.groups * p.in_channels, *p.size)
-    y = (p.batch, p.groups * p.out_channels, *p.out_size)
-    w = (p.groups * p.out_channels, p.in_channels, *p.kernel)
-    return {"forward": (x, w), "input": (y, w), "weight": (y, x)}[p.what]
 
 
 def lower_conv(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
@@ -76,14 +59,16 @@ def lower_conv(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
     if prod(problem.shape) == 0:
         return Lowered((), ())
     if traits.is_cpu and problem.acc.is_floating_point and _work(problem) >= SMALL:
-        if suits(problem, traits):
-            return lower_depthwise(problem, traits)
+        if conv_depthwise.suits(problem, traits):
+            return conv_depthwise.lower_depthwise(problem, traits)
         if problem.what == "forward":
             return lower_result(problem, traits)
         if problem.what == "input" and count_phases(problem) <= PHASES:
             return lower_image(problem, traits)
         if problem.what == "weight":
             return lower_weight(problem, traits)
+    if conv_gpu.suits(problem, traits) and _work(problem) >= SMALL:
+        return conv_gpu.lower_gpu(problem, traits)
     return _direct(problem, traits)
 
 

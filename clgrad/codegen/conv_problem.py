@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from clgrad.codegen.matmul_specs import EpilogueSpec, ExtraSpec, sum_dtype
 from clgrad.codegen.spec import Arg, Epilogue
@@ -101,3 +102,28 @@ def extra_args(epilogue: Epilogue | None, rest: Sequence[Sequence[int]]) -> tupl
         args += [("extra_offset", k), *ints(*values)]
     args += [("number", k) for k in range(len(epilogue.numbers))]
     return (*args, ("checks",), ("check",)) if epilogue.checks else tuple(args)
+
+
+def direct_args(p: ConvProblem, target: Arg, more: tuple[Arg, ...] = ()) -> tuple[Arg, ...]:
+    """Return the arguments of kernels that take a problem as it is; `more` are their own."""
+    extras = p.epilogue.extras if p.epilogue else ()
+    return (
+        ("in", 0), ("in_offset", 0), ("in", 1), ("in_offset", 1), target,
+        *ints(p.batch, p.groups, p.out_channels, p.in_channels),
+        *ints(*p.size, *p.out_size, *p.kernel, *p.stride, *p.padding, *p.dilation),
+        *ints(*p.a_strides, *p.b_strides), *more,
+        *extra_args(p.epilogue, [(0, *x.strides) for x in extras]),
+    )  # fmt: skip
+
+
+def reach(p: ConvProblem) -> int:
+    """Return a bound of the indices of all elements of a problem."""
+    x = (p.batch, p.groups * p.in_channels, *p.size)
+    y = (p.batch, p.groups * p.out_channels, *p.out_size)
+    w = (p.groups * p.out_channels, p.in_channels, *p.kernel)
+    a, b = {"forward": (x, w), "input": (y, w), "weight": (y, x)}[p.what]
+    spans = (
+        sum(n * abs(s) for n, s in zip(shape, strides, strict=True))
+        for shape, strides in ((a, p.a_strides), (b, p.b_strides))
+    )
+    return max(*spans, prod(p.shape))

@@ -49,6 +49,39 @@ class DirectSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """The GPU kernel of tiles in local memory (`conv_gpu.cl.j2`)."""
+
+    what: str
+    a: DType
+    b: DType
+    out: DType
+    acc: DType
+    wide_index: bool
+    rows: int
+    columns: int
+    breadth: int
+    height: int
+    tile_k: int
+    unroll: int
+    epilogue: EpilogueSpec | None = None
+
+    def render(self, traits: DeviceTraits) -> KernelSource:
+        """Return the kernel."""
+        index = _LONG if self.wide_index else _INT
+        return finish_kernel(
+            "conv_gpu.cl.j2", f"conv_gpu_{self.what}", traits,
+            memory=(), stored=self.out, store_width=1, epilogue=self.epilogue, strides=6,
+            args=("buffer", _LONG, "buffer", _LONG, "buffer",
+                  *(index,) * (33 if self.what == "weight" else 32)),
+            what=self.what, a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
+            index="long" if self.wide_index else "int", rows=self.rows, columns=self.columns,
+            breadth=self.breadth, height=self.height, tile_k=self.tile_k, unroll=self.unroll,
+            fused=_fused(self.acc, traits),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class TileSpec:
     """The CPU kernel of register tiles, for results and images (`conv_tile.cl.j2`)."""
 

@@ -33,8 +33,8 @@ CANDIDATES = 8
 LONG_BODY = 16
 """Operations beyond which a column reduction is not fused with what feeds it, if that is stored
 in any case (tanh-GELU's gradients, 16384 x 1024: 17 ms in two kernels, 33 in one)."""
-EXTRAS = 4
-"""Operands that an epilogue adds to a matmul's own (bias, residual, scale, mask)."""
+EXTRAS = 6
+"""Operands that an epilogue adds (bias; mean, deviation, scale and shift of a norm; residual)."""
 AHEAD = 64
 """Entries among which the ops of an epilogue are looked for."""
 STORING = 2

@@ -219,6 +219,28 @@ def test_what_follows_is_part_of_the_kernel(
     np.testing.assert_array_equal(fused.numpy(), apart)
 
 
+def test_a_layer_of_inference_is_one_kernel(device: Any) -> None:
+    """Convolution, bias, BatchNorm, residual and ReLU: only deviations are made before it."""
+    x, w, bias, residual, mean, scale, shift = arrays(
+        (2, 24, 14, 14), (20, 24, 3, 3), (20,), (2, 20, 14, 14), (20,), (20,), (20,)
+    )
+    arguments = [x, w, bias, residual, mean, np.abs(mean) + 0.5, scale, shift]
+
+    def layer(m: Any, x: Any, w: Any, b: Any, r: Any, mean: Any, var: Any, *affine: Any) -> Any:
+        y = m.nn.functional.conv2d(x, w, b, padding=1)
+        return (m.nn.functional.batch_norm(y, mean, var, *affine) + r).relu()
+
+    compare(layer, arguments, "float32", grad=False)
+    ours = [clgrad.tensor(a.astype("f")) for a in arguments]
+    plain = clgrad.conv2d(ours[0], ours[1], padding=1)
+    recorder.flush()
+    watch.reset()
+    made = layer(clgrad, *ours)
+    recorder.flush()
+    assert made.shape == plain.shape
+    assert watch.reset().launches == 4  # padding, weights by channels, deviations, and the layer
+
+
 ERRORS = [
     (lambda m, r: m.conv2d(r(2, 2, 8, 8), r(4, 3, 3, 3)), "to have 3 channels, but got 2"),
     (lambda m, r: m.conv2d(r(2, 2, 8, 8), r(1, 1, 3, 3), groups=2), "to be at least 2 at dim"),

@@ -1,0 +1,86 @@
+"""Lowering of convolutions and of their gradients to tiles in local memory on a GPU."""
+
+from __future__ import annotations
+
+from math import prod
+
+from clgrad.codegen.conv_build import ceil_div
+from clgrad.codegen.conv_problem import ConvProblem, baked, direct_args, ints, reach
+from clgrad.codegen.conv_specs import GroupSpec
+from clgrad.codegen.matmul_specs import MergeSpec
+from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
+from clgrad.traits import DeviceTraits
+
+_LEAST = 8
+"""Channels of a tile below which most of it would be computed for nothing."""
+_BUSY = 4
+"""Groups for each compute unit that keep it busy while some of them wait for memory."""
+_PART_BYTES = 1 << 25
+"""What all partial results may take."""
+
+
+def suits(p: ConvProblem, traits: DeviceTraits) -> bool:
+    """Return whether tiles are better than one sum after the other."""
+    few = min(p.out_channels, p.in_channels) if p.what == "weight" else _columns(p)
+    return (
+        not traits.is_cpu and "matmul" not in traits.disabled and p.acc.is_floating_point
+        and traits.max_work_group >= 64 and few >= _LEAST
+    )  # fmt: skip
+
+
+def _columns(p: ConvProblem) -> int:
+    return p.in_channels if p.what == "input" else p.out_channels
+
+
+def shape(p: ConvProblem, traits: DeviceTraits) -> tuple[int, int, int, int, int, int]:
+    """Return (rows, columns, breadth, height, depth, steps written out) of the tiles of a problem.
+
+    Large tiles where there are enough of them; narrow ones for few channels.
+    """
+    n = _columns(p)
+    m = p.in_channels if p.what == "weight" else p.batch * prod(p.shape[2:])
+    summed = p.out_channels if p.what == "input" else p.in_channels
+    depth = 4 if p.what != "weight" and summed <= 4 else 8
+    if traits.max_work_group < 256:
+        return (4, 4, 8, 8, depth, 4)
+    columns = 4 if n > 32 else 2 if n > 16 else 1
+    stack = p.groups * (prod(p.kernel) if p.what == "weight" else 1)
+    tall = ceil_div(m, 128) * ceil_div(n, 16 * columns) * stack >= _BUSY * traits.compute_units
+    rows = 8 if tall and m >= 128 and 16 * columns * depth >= 256 else 4
+    return (rows, columns, 16, 16, depth if columns * depth >= 16 else 16, 4)
+
+
+def lower_gpu(p: ConvProblem, traits: DeviceTraits) -> Lowered:
+    """Lower any of the three passes."""
+    rows, columns, breadth, height, depth, unroll = shape(p, traits)
+    weight = p.what == "weight"
+    m = p.in_channels if weight else p.batch * prod(p.shape[2:])
+    across, down = ceil_div(m, rows * breadth), ceil_div(_columns(p), columns * height)
+    stack = p.groups * (prod(p.kernel) if weight else 1)
+    count, parts = prod(p.shape), 1
+    target: Arg = ("out",)
+    more: tuple[Arg, ...] = ()
+    temporaries: tuple[int, ...] = ()
+    if weight:
+        points = p.batch * prod(p.out_size)
+        wanted = ceil_div(_BUSY * traits.compute_units, across * down * stack)
+        room = _PART_BYTES // (count * p.acc.itemsize)
+        parts = max(1, min(wanted, room, ceil_div(points, 16 * depth)))
+        part = ceil_div(ceil_div(points, parts), depth) * depth
+        parts = ceil_div(points, part)
+        more = ints(part)
+        if parts > 1:
+            target = ("temp", 0)
+            temporaries = (parts * count * p.acc.itemsize,)
+    spec = GroupSpec(
+        p.what, p.a_dtype, p.b_dtype, p.out_dtype if parts == 1 else p.acc, p.acc,
+        reach(p) >= 1 << 30, rows, columns, breadth, height, depth, unroll,
+        baked(p.epilogue, [x.strides[-1] for x in p.epilogue.extras] if p.epilogue else []),
+    )  # fmt: skip
+    size = (across * breadth, down * height, stack * parts)
+    launches = [LoweredLaunch(spec, direct_args(p, target, more), size, (breadth, height, 1))]
+    if parts > 1:
+        merge = MergeSpec(p.out_dtype, p.acc, 1, 0)
+        args = (("temp", 0), ("out",), *ints(1, count, parts, count))
+        launches.append(LoweredLaunch(merge, args, (count, 1, 1), None))
+    return Lowered(temporaries, tuple(launches))

@@ -22,6 +22,7 @@ CASES = {
     "sum_split": "sum --shape 1048576",
     "argmax": "argmax --set dim=-1",
     "mm": "mm --shape 64x128,128x32",
+    "conv": "--script tests/golden/programs/conv.py",
     "transpose": "transpose --derivative --shape 64x128",
     "gelu": "--script tests/golden/programs/gelu.py",
     "layer_norm": "--script tests/golden/programs/layer_norm.py",

@@ -15,7 +15,7 @@ from clgrad.calls import function, inplace
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
-from clgrad.formats import check_memory_format
+from clgrad.formats import check_memory_format, contiguous_format, memory_order
 from clgrad.functional import (
     FAMILIES,
     _at,
@@ -70,7 +70,8 @@ def to(x: Tensor, *args: Any, **named: Any) -> Tensor:
     """
     copy = named.pop("copy", False)
     named.pop("non_blocking", None)
-    check_memory_format("to", named.pop("memory_format", None))
+    memory_format = named.pop("memory_format", None)
+    order = memory_order("to", memory_format, x._meta.ndim)
     dtype, device = named.pop("dtype", None), named.pop("device", None)
     if named:
         raise ClgradTypeError(f"to() got an unexpected keyword argument {next(iter(named))!r}.")
@@ -88,6 +89,10 @@ def to(x: Tensor, *args: Any, **named: Any) -> Tensor:
         made = apply(OPS["to"], (made,), (wanted,))
     if where != x.device:
         made = apply(_move, (made,), (where,))
+    if order is not None and not made._meta.layout.permute(order).is_contiguous:
+        return shaping.in_order(made, order, shaping.ordered_to)
+    if memory_format is contiguous_format:
+        made = made.contiguous()
     return made.clone() if copy and made is x else made
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError, ClgradTypeError, DTypeError
-from clgrad.formats import check_memory_format
+from clgrad.formats import lies_in
 from clgrad.graph.storage import Storage
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
@@ -168,9 +168,8 @@ class Tensor:
         return self._meta.layout.offset
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether elements lie in row-major order without gaps."""
-        check_memory_format("is_contiguous", memory_format)
-        return self._meta.layout.is_contiguous
+        """Whether elements lie without gaps in row-major order, or in that of a format."""
+        return lies_in(self._meta.layout, memory_format)
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float."""

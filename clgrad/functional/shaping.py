@@ -11,12 +11,13 @@ from typing import Any
 
 from clgrad.dispatch import apply, apply_view, attach
 from clgrad.errors import ClgradRuntimeError, ShapeError
+from clgrad.formats import contiguous_format, memory_order
 from clgrad.functional._arguments import numpy_names
 from clgrad.functional._given import integer, integers
 from clgrad.graph.storage import Storage
 from clgrad.layout import infer_size, wrap_dim
 from clgrad.ops import view as _views
-from clgrad.ops.meta import Meta, fresh_meta
+from clgrad.ops.meta import Meta, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.registry import composite as _composite
 from clgrad.tape.grad_mode import mode
@@ -87,14 +88,48 @@ _clone_op = _composite(
 )  # fmt: skip
 
 
+def _in_order(x: Any, order: tuple[int, ...]) -> Tensor:
+    laid: Tensor = apply(OPS["copy"], (permute(x, order),))
+    meta = laid._meta
+    layout = meta.layout.permute([order.index(d) for d in range(len(order))])
+    return wrap(laid._storage, meta_of(meta.dtype, layout, meta.device))
+
+
+_ordered, ordered_to = (
+    _composite(
+        "_in_order", "x", _in_order, backward=lambda ctx, g: (g,), params=(("order", REQUIRED),),
+        node_name=node, add=False,
+    )
+    for node in ("CloneBackward0", "ToCopyBackward0")
+)  # fmt: skip
+
+
+def in_order(x: Tensor, order: tuple[int, ...], op: Op) -> Tensor:
+    """Return a copy whose dims lie in memory in this order, the innermost last."""
+    made: Tensor = apply(op, (x,), (order,))
+    return made
+
+
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """Return the same values in a storage of their own (the memory is shared until written)."""
+    """Return the same values in a storage of their own (the memory is shared until written).
+
+    With `memory_format=channels_last` elements are copied into that order.
+    """
+    order = memory_order("clone", memory_format, input._meta.ndim)
+    if order is not None:
+        return in_order(input, order, _ordered)
+    if memory_format is contiguous_format and not input._meta.layout.is_contiguous:
+        return contiguous(input)
     made: Tensor = apply(_clone_op, (input,))
     return made
 
 
 def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
-    """Return `input` itself if it is contiguous, else a copy that is."""
+    """Return `input` itself if it is contiguous in a format, else a copy that is."""
+    order = memory_order("contiguous", memory_format, input._meta.ndim)
+    if order is not None:
+        there = input._meta.layout.permute(order).is_contiguous
+        return input if there else in_order(input, order, _ordered)
     if input._meta.layout.is_contiguous:
         return input
     made: Tensor = apply(OPS["copy"], (input,))

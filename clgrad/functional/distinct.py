@@ -138,6 +138,7 @@ _FEW = 64
 """Up to so many elements are compared one by one, more are put in order first."""
 
 
+@with_out
 def isin(
     elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
 ) -> Tensor:

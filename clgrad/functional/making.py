@@ -243,6 +243,8 @@ def logspace(
     kind, where = _spaced_dtype("logspace", dtype), resolve_device(device)
     first, last, count = _ends("logspace", start, end, steps)
     computed = kind if kind.is_floating_point else wide_float(where)
+    if kind.is_integral:
+        first, last = int(first), int(last)
     if computed.compute is dtypes.float32:
         computed = wide_float(where)  # an error of the exponent is one of the result, times log(x)
     powers = _spaced(first, last, count, computed, where)

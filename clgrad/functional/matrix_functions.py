@@ -89,6 +89,9 @@ _exponential_op = composite(
 
 def matrix_exp(input: Tensor) -> Tensor:
     """Return the exponentials of matrices (*, n, n): the sum of A^k / k!."""
+    if input.is_floating_point() and input.dtype.itemsize == 2:
+        wide: Tensor = matrix_exp(input.float()).to(input.dtype)
+        return wide
     check_square("linalg.matrix_exp", input)
     made: Tensor = apply(_exponential_op, (input,))
     return made

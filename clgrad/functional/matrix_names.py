@@ -163,7 +163,8 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
     return reflections.householder_product(input, tau)
 
 
-def lu(A: Tensor, pivot: bool = True, get_infos: bool = False, out: Any = None) -> Any:
+@with_out
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """Return `linalg.lu_factor(A)`, with what failed if `get_infos`."""
     made, pivots, info = factors.lu_factor_ex(A, pivot=pivot)
     if not get_infos:

@@ -43,6 +43,7 @@ digamma = psi = _of("digamma")
 erf, erfc, erfinv, erfcx = _of("erf"), _of("erfc"), _of("erfinv"), _of("_erfcx")
 exp2, expm1, log1p, sinc = _of("exp2"), _of("expm1"), _of("log1p"), _of("sinc")
 expit, gammaln = _of("sigmoid"), _of("lgamma")
+gammainc, gammaincc = _of("igamma"), _of("igammac")
 i0, i0e, i1, i1e = _of("i0"), _of("_i0e"), _of("_i1"), _of("_i1e")
 entr, log_ndtr, ndtri = _of("_entr"), _of("_log_ndtr"), _of("_ndtri")
 xlogy, xlog1py, zeta = _of("xlogy"), _of("_xlog1py"), _of("_zeta")
@@ -59,10 +60,10 @@ def ndtr(input: Tensor) -> Tensor:
 __all__ = [
     "chebyshev_polynomial_t", "chebyshev_polynomial_u", "chebyshev_polynomial_v",
     "chebyshev_polynomial_w", "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit",
-    "expm1", "gammaln", "hermite_polynomial_h", "hermite_polynomial_he", "i0", "i0e", "i1", "i1e",
-    "laguerre_polynomial_l", "legendre_polynomial_p", "log1p", "log_ndtr", "log_softmax", "logit",
-    "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round",
-    "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
+    "expm1", "gammainc", "gammaincc", "gammaln", "hermite_polynomial_h", "hermite_polynomial_he",
+    "i0", "i0e", "i1", "i1e", "laguerre_polynomial_l", "legendre_polynomial_p", "log1p",
+    "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma",
+    "psi", "round", "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
     "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "sinc", "softmax",
     "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip

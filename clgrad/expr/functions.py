@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clgrad.expr import emit, host
+from clgrad.expr import emit, host, host_gamma
 from clgrad.expr.emit import Emit
 
 TRANSCENDENTAL = 8
@@ -197,6 +197,13 @@ _math("digamma", "g * trigamma(x)", host.elementwise(host.digamma), None)
 _math("trigamma", "g * (-2 * zeta(3, x))", host.elementwise(host.trigamma), None)
 _add("zeta", "s q", emit.helper("zeta"), host.zeta, None, "g * (-s * zeta(s + 1, q))",
      takes="f", cost=20 * TRANSCENDENTAL)  # fmt: skip
+
+_add("igamma", "a x", emit.helper("igamma"), host_gamma.igamma, None,
+     "g * exp((a - 1) * log(x) - x - lgamma(a))", takes="f", cost=20 * TRANSCENDENTAL)  # fmt: skip
+_add("igammac", "a x", emit.helper("igammac"), host_gamma.igammac, None,
+     "-g * exp((a - 1) * log(x) - x - lgamma(a))", takes="f", cost=20 * TRANSCENDENTAL)  # fmt: skip
+_add("poisson", "rate u", emit.helper("poisson"), host_gamma.poisson, "0", "0", takes="f",
+     cost=400 * TRANSCENDENTAL)  # fmt: skip
 
 # ---- extrema, comparisons, logic --------------------------------------------------------------
 

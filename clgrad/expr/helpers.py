@@ -22,11 +22,20 @@ from clgrad.expr.emit import unsigned, vector_type
 from clgrad.expr.helpers_basic import BASIC
 from clgrad.expr.helpers_bessel import BESSEL
 from clgrad.expr.helpers_exponential import EXPONENTIAL
+from clgrad.expr.helpers_gamma import GAMMA
 from clgrad.expr.helpers_parts import PARTS
 from clgrad.expr.helpers_special import SPECIAL
 from clgrad.expr.helpers_trigonometric import TRIGONOMETRIC
 
-_TEXTS: dict[str, str] = {**BASIC, **EXPONENTIAL, **TRIGONOMETRIC, **SPECIAL, **BESSEL, **PARTS}
+_TEXTS: dict[str, str] = {
+    **BASIC,
+    **EXPONENTIAL,
+    **TRIGONOMETRIC,
+    **SPECIAL,
+    **BESSEL,
+    **GAMMA,
+    **PARTS,
+}
 
 _SIZES = {"char": 1, "short": 2, "int": 4, "long": 8, "float": 4, "double": 8}
 _SIGNED = {1: "char", 2: "short", 4: "int", 8: "long"}

@@ -56,6 +56,21 @@ zeta = pointwise(
     domain={"s": (1.5, 4), "q": (0.5, 4)}, node_name="SpecialZetaBackward0",
     doc="Hurwitz' zeta function, the sum of (q + k)**-s.",
 )  # fmt: skip
+igamma = pointwise(
+    "igamma", "a, x", "igamma(a, x)", dx="g * exp((a - 1) * log(x) - x - lgamma(a))",
+    promote="float", domain={"a": (0.5, 4), "x": (0.5, 4)},
+    doc="The share of the gamma function of a below x.",
+)  # fmt: skip
+igammac = pointwise(
+    "igammac", "a, x", "igammac(a, x)", dx="-g * exp((a - 1) * log(x) - x - lgamma(a))",
+    promote="float", domain={"a": (0.5, 4), "x": (0.5, 4)},
+    doc="The share of the gamma function of a above x.",
+)  # fmt: skip
+poisson = pointwise(
+    "_poisson", "rate, u", "poisson(rate, u)", drate="0", inplace=False,
+    domain={"rate": (0.5, 20), "u": (0.1, 0.9)}, node_name="PoissonBackward0",
+    doc="The least count with a probability of u or more of so many or fewer.",
+)  # fmt: skip
 erfcx = pointwise(
     "_erfcx", "x", "erfcx(x)", dx="(2 * x * y - 1.1283791670955126) * g", promote="float",
     node_name="SpecialErfcxBackward0", doc="erfc(x) * exp(x * x).",

@@ -215,3 +215,22 @@ def test_choices_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drawn.shape == (2, COUNT)
     assert_counts(drawn, [0, 1, 0, 3, 4, 2, 0])
     assert not np.array_equal(drawn[0], drawn[1])
+
+
+def test_events_are_as_many_as_expected(device: Any) -> None:
+    """Poisson's counts: mean and variance are the rate; the gradient is zero."""
+    rates = np.array([0.0, 0.3, 4.0, 37.0, 1000.0], "f")
+    count = 20_000
+    clgrad.manual_seed(5)
+    x = clgrad.tensor(np.repeat(rates, count).reshape(5, count), device=device, requires_grad=True)
+    drawn = clgrad.poisson(x)
+    drawn.sum().backward()
+    assert x.grad is not None
+    assert not x.grad.any()
+    found = drawn.detach().numpy().astype("f8")
+    assert (found == np.round(found)).all()
+    spread = 6 * np.sqrt(rates / count)
+    assert (np.abs(found.mean(1) - rates) <= spread).all()
+    assert (np.abs(found.var(1) - rates) <= 6 * rates * np.sqrt(3 / count)).all()
+    with pytest.raises(RuntimeError, match="non-negative"):
+        clgrad.poisson(-x.detach()[1:])

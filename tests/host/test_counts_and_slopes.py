@@ -63,6 +63,21 @@ def test_polynomials() -> None:
     same(program)
 
 
+def test_parts_of_the_gamma_function() -> None:
+    def program(m: Any) -> Any:
+        inf, nan = float("inf"), float("nan")
+        a = m.tensor([0.0, 0.0, 1.0, 2.0, inf, inf, 3.0, nan, -1.0, 0.5, 60.0, 500.0, 21.0])
+        x = m.tensor([0.0, 1.0, 0.0, inf, 1.0, inf, -1.0, 1.0, 1.0, 1e-20, 58.0, 530.0, 40.0])
+        inside = m.tensor([0.3, 2.0, 30.0], requires_grad=True)
+        total = (m.igamma(a[-3:], inside) - m.special.gammaincc(a[-3:], inside) ** 2).sum()
+        (grad,) = m.autograd.grad(total, inside, create_graph=True)
+        (again,) = m.autograd.grad(grad.sum(), inside)
+        found = [m.igamma(a, x), a.igammac(x), m.special.gammainc(a, x), a.clone().igamma_(x)]
+        return [*found, grad.detach(), again]
+
+    same(program)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 def test_fractional_pooling(dims: int) -> None:
     def program(m: Any) -> Any:

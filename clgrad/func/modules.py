@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clgrad.errors import ClgradRuntimeError
+from clgrad.errors import ClgradRuntimeError, ClgradValueError
 from clgrad.nn import Module
 from clgrad.nn.utils.stateless import functional_call as _call
 from clgrad.tensor import Tensor
@@ -22,12 +22,17 @@ def functional_call(
         args, kwargs, tie_weights, strict: see `nn.utils.stateless.functional_call`.
     """
     given = parameter_and_buffer_dicts
+    if not isinstance(given, dict | list | tuple):
+        raise ClgradValueError(
+            "functional_call: Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of "
+            f"dicts, but got {type(given)}."
+        )
     if not isinstance(given, dict):
         merged: dict[str, Tensor] = {}
         for part in given:
             twice = merged.keys() & part.keys()
             if twice:
-                raise ClgradRuntimeError(
+                raise ClgradValueError(
                     f"functional_call: {sorted(twice)} appeared in multiple dictionaries. Expected "
                     "each name once."
                 )
@@ -41,6 +46,12 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
     if not models:
         raise ClgradRuntimeError("stack_module_state: Expected at least one model, got 0.")
     first = models[0]
+    for what, same in (
+        ("have the same training/eval mode", {m.training for m in models}),
+        ("be of the same class", {type(m) for m in models}),
+    ):
+        if len(same) > 1:
+            raise ClgradRuntimeError(f"stack_module_state: Expected all models to {what}.")
     params = {
         name: p._stack([dict(m.named_parameters())[name] for m in models])
         .detach()

@@ -12,7 +12,7 @@ from typing import Any
 
 from clgrad.autograd.backward import grad as gradients_of
 from clgrad.autograd.reach import without_own
-from clgrad.errors import AutogradError, ClgradTypeError, ShapeError
+from clgrad.errors import AutogradError, ClgradValueError, ShapeError
 from clgrad.func.tree import flatten, same_structure, tensors
 from clgrad.tape import grad_mode
 from clgrad.tape.inplace import edge_of, requires_grad_of
@@ -73,13 +73,18 @@ def _push(
 
 def _chosen(args: tuple[Any, ...], argnums: Argnums, what: str) -> tuple[int, ...]:
     wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not wanted:
+        raise AutogradError(f"{what}: argnums must be non-empty. Expected an int or a tuple.")
     for k in wanted:
         if not -len(args) <= k < len(args):
             raise AutogradError(
                 f"{what}: Got argnum={k}, but only {len(args)} positional inputs. Expected "
                 "positions of the arguments."
             )
-    return tuple([k % len(args) for k in wanted])
+    chosen = tuple([k % len(args) for k in wanted])
+    if len(set(chosen)) < len(chosen):
+        raise AutogradError(f"{what}: argnums elements must be unique, got {argnums}.")
+    return chosen
 
 
 class _Call:
@@ -105,11 +110,12 @@ class _Call:
         self.aux: Any = None
         if has_aux:
             if not isinstance(made, tuple) or len(made) != 2:
-                raise ClgradTypeError(
-                    f"{what}: with has_aux=True the function returned {type(made).__name__}. "
-                    "Expected a tuple (output, aux)."
+                raise AutogradError(
+                    f"{what}: output of function f should be a tuple: (output, aux) if has_aux is "
+                    f"True, got {type(made).__name__}."
                 )
             made, self.aux = made
+            tensors(self.aux, what)
         self.output = made
 
     def nested(self, leaves: Sequence[Any]) -> Any:
@@ -208,19 +214,33 @@ def jvp(
 
     Args:
         primals, tangents: tuples of the same structure and shapes.
-        strict: taken for PyTorch's sake; where nothing depends, the result is zeros.
+        strict: raise where the output depends on no primal, instead of returning zeros.
     """
-    output, push, aux = _linear(func, primals, has_aux)
+    output, push, aux = _linear(func, primals, has_aux, strict)
     made = push(*tangents)
     return (output, made, aux) if has_aux else (output, made)
 
 
-def _linear(func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> Any:
-    if type(primals) is not tuple or not len(primals):
-        raise ClgradTypeError("jvp: Expected primals to be a tuple of at least one argument.")
+def _linear(
+    func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool, strict: bool = False
+) -> Any:
+    if not isinstance(primals, tuple):
+        raise AutogradError(
+            "jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to "
+            "call f(*primals)."
+        )
+    if not flatten(primals)[0]:
+        raise AutogradError(
+            "jvp(f, primals, tangents): Expected primals to contain at least one Tensor."
+        )
     with grad_mode.enable_grad():
         call = _Call(func, primals, {}, tuple(range(len(primals))), has_aux, "jvp")
         outputs, rebuild = tensors(call.output, "jvp")
+    if strict and not all(requires_grad_of(o) for o in outputs):
+        raise AutogradError(
+            "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. "
+            "This is not allowed with strict=True."
+        )
     leave = call.level.leave
 
     def push(*tangents: Any) -> Any:
@@ -273,6 +293,8 @@ def jacrev(
     Args:
         chunk_size: taken for PyTorch's sake; all passes are pending together.
     """
+    if chunk_size is not None and chunk_size < 1:
+        raise ClgradValueError(f"jacrev: `chunk_size` should be greater than 0, got {chunk_size}.")
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         with grad_mode.enable_grad():

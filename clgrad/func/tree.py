@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad.errors import ClgradTypeError, ClgradValueError
+from clgrad.errors import AutogradError
 from clgrad.tensor import Tensor
 
 Rebuild = Callable[[Sequence[Any]], Any]
@@ -47,24 +47,24 @@ def tensors(tree: Any, what: str) -> tuple[list[Tensor], Rebuild]:
     """Return the leaves of a tree of nothing but tensors.
 
     Raises:
-        ClgradTypeError: something else is among them.
+        AutogradError: something else is among them.
     """
     leaves, rebuild = flatten(tree)
     for leaf in leaves:
         if not isinstance(leaf, Tensor):
-            raise ClgradTypeError(
-                f"{what}: got {type(leaf).__name__}. Expected tensors, or nested dicts, lists and "
-                "tuples of them."
+            raise AutogradError(
+                f"{what}: Expected tensors, got unsupported type {type(leaf)}. Hint: nested dicts, "
+                "lists and tuples of tensors will do."
             )
     return leaves, rebuild
 
 
 def same_structure(tree: Any, other: Any, what: str) -> None:
-    """Raise `ClgradValueError` unless two trees differ in their leaves alone."""
+    """Raise `AutogradError` unless two trees differ in their leaves alone."""
     first: list[Any] = []
     second: list[Any] = []
     if _shape(tree, first) != _shape(other, second):
-        raise ClgradValueError(
-            f"{what}: the two have different structures, with {len(first)} and {len(second)} "
-            "leaves. Expected the same nesting of dicts, lists and tuples."
+        raise AutogradError(
+            f"{what}: got trees of {len(first)} and of {len(second)} leaves. Expected them to have "
+            "the same python structure: the same nesting of dicts, lists and tuples."
         )

@@ -202,3 +202,55 @@ def test_wrong_use_of_dual_tensors() -> None:
 
     same(shapes, "forward gradient that has a different size")
     same(nesting, "Nested forward mode AD is not supported")
+
+
+MISTAKES = [
+    (lambda f, x: f.grad(lambda a: a.sum(), argnums=())(x), "argnums must be non-empty"),
+    (lambda f, x: f.jacrev(lambda a: a, argnums=(0, 0))(x), "argnums elements must be unique"),
+    (lambda f, x: f.grad(lambda a: a.sum(), has_aux=True)(x), "should be a tuple: (output, aux)"),
+    (lambda f, x: f.grad(lambda a: (a.sum(), 3), has_aux=True)(x), "got unsupported type"),
+    (lambda f, x: f.vjp(lambda a: (a, 3), x), "got unsupported type"),
+    (lambda f, x: f.vjp(lambda a: a, x)[1]((x, x)), "structure"),
+    (lambda f, x: f.jvp(lambda a: a, x, x), "Expected primals to be a tuple"),
+    (lambda f, x: f.jvp(lambda a: a, (), ()), "contain at least one Tensor"),
+    (lambda f, x: f.jvp(lambda a: a, (x,), (x, x)), "have the same python structure"),
+    (lambda f, x: f.jvp(lambda a: x, (x,), (x,), strict=True), "independent of the inputs"),
+    (lambda f, x: f.jacrev(lambda a: a, chunk_size=0)(x), "should be greater than 0"),
+    (lambda f, x: f.vmap(lambda a: a, in_dims=1)(x), "input is a Tensor of dimensionality 1"),
+    (lambda f, x: f.vmap(lambda a: a)(x.sum()), "input is a Tensor of dimensionality 0"),
+    (lambda f, x: f.vmap(lambda a, b: a, in_dims=(0, 0))(x, 3), "vmap over non-Tensor arguments"),
+    (lambda f, x: f.vmap(lambda a: a, in_dims=[0])(x), "expected `in_dims` to be int or a"),
+    (lambda f, x: f.vmap(lambda a: 2.0)(x), "must only return Tensors, got type"),
+    (lambda f, x: f.vmap(lambda a: a, out_dims=(0, 0))(x), "out_dims is not compatible with"),
+    (lambda f, x: f.vmap(lambda a: a, out_dims="x")(x), "must be an int, None or a python"),
+    (lambda f, x: f.vmap(lambda a: a, randomness="none")(x), "Only allowed values for random"),
+    (lambda f, x: f.vmap(lambda a: a.clone().normal_())(x), "andom"),
+    (lambda f, x: f.vmap(lambda a: a, chunk_size=0)(x), "greater than 0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "words"), MISTAKES)
+def test_mistakes(case: Any, words: str) -> None:
+    same(lambda m: case(m.func, m.tensor([0.5, -1.0, 2.0])), words)
+
+
+def test_random_numbers_of_samples() -> None:
+    def case(m: Any) -> Any:
+        def drawn(how: str) -> int:
+            made = m.func.vmap(lambda a: m.rand(()), randomness=how)(m.ones(4))
+            return len(set(made.tolist()))
+
+        return drawn("same"), drawn("different"), m.func.vmap(lambda a: a * 2)(m.ones(0, 2))
+
+    same(case)
+
+
+def test_mistakes_with_modules() -> None:
+    def stacked(m: Any, other: Any) -> Any:
+        return m.func.stack_module_state([m.nn.Linear(3, 1), other(m.nn)])
+
+    same(lambda m: stacked(m, lambda nn: nn.Linear(3, 1).eval()), "same training/eval mode")
+    same(lambda m: stacked(m, lambda nn: nn.Identity()), "be of the same class")
+    given = {"weight": None}
+    same(lambda m: m.func.functional_call(m.nn.Identity(), [given] * 2, ()), "multiple dict")
+    same(lambda m: m.func.functional_call(m.nn.Identity(), 5, ()), "to be a dict, or a list/tuple")

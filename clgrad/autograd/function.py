@@ -123,6 +123,13 @@ class Function:
             "forward mode AD. Hint: a static method jvp(ctx, *tangents)."
         )
 
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> Any:
+        """Do nothing: `clgrad.vmap` runs `forward` sample by sample and needs no rule."""
+        raise NotImplementedError(
+            "vmap: this Function has no rule of its own, and needs none. Hint: clgrad.vmap(f.apply)"
+        )
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, and record one node if an argument requires grad."""

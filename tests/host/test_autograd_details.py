@@ -114,6 +114,13 @@ def a_pure_view_of_something_else(m: Any) -> Any:
     function(m, forward).apply(m.ones(3, requires_grad=True) * 2).add_(1)
 
 
+def test_custom_functions_under_vmap() -> None:
+    made = function(clgrad, lambda ctx, x: x * x, lambda ctx, g: g)
+    assert hasattr(made, "vmap") and made.generate_vmap_rule is False
+    with interpreted():
+        assert clgrad.vmap(made.apply)(clgrad.tensor([1.0, 2.0])).tolist() == [1.0, 4.0]
+
+
 # ---- saved tensors -------------------------------------------------------------------------------
 
 

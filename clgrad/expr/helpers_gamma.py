@@ -2,7 +2,7 @@
 
 Below a + 1 by the power series (DLMF 8.11.4), above by the continued fraction (DLMF 8.9.2); their
 common factor x**a e**-x / gamma(a) from a = 20 on by Stirling's series (DLMF 5.11.1), so that
-nothing large cancels.
+nothing large cancels. A lane that has enough terms takes no more, whatever its neighbours do.
 """
 
 from __future__ import annotations
@@ -24,24 +24,27 @@ static T cg_{name}(T a, T x)
     T factor = cg_exp(b < T(20) ? small : large);
     T near = z < b + T(1) ? T(1) : T(0);
     T n = b, term = T(1), sum = T(1);
-    for (int k = 0; ANY((near > T(0)) & (term > sum * T({epsilon}))) & (k < 5000); ++k) {{
+    T on = near;
+    for (int k = 0; ANY(on > T(0)) & (k < 5000); ++k) {{
         n += T(1);
-        term *= z / n;
-        sum += term;
+        term *= on > T(0) ? z / n : T(1);
+        sum += on * term;
+        on = term > sum * T({epsilon}) ? on : T(0);
     }}
     T lower = factor * sum / b;
     T e = near > T(0) ? T(3) : z + T(1) - b;
-    T c = T({large}), f = T(1) / e, h = f, change = T(2);
-    T far = T(1) - near;
-    for (int k = 1; ANY(far * cg_abs(change - T(1)) > T({epsilon})) & (k < 5000); ++k) {{
+    T c = T({large}), f = T(1) / e, h = f;
+    on = T(1) - near;
+    for (int k = 1; ANY(on > T(0)) & (k < 5000); ++k) {{
         T t = T(k) * (b - T(k));
         e += T(2);
         f = t * f + e;
         f = T(1) / (f == T(0) ? T({tiny}) : f);
         c = e + t / c;
         c = c == T(0) ? T({tiny}) : c;
-        change = f * c;
-        h *= change;
+        T change = f * c;
+        h *= on > T(0) ? change : T(1);
+        on = cg_abs(change - T(1)) > T({epsilon}) ? on : T(0);
     }}
     T upper = factor * h;
     T y = {choice};
@@ -77,10 +80,11 @@ static T cg_poisson(T rate, T u)
         T middle = floor((low + high) * C(0.5));
         T found = cg_igammac(middle + T(1), r);
         T enough = found >= u ? T(1) : T(0);
-        high = enough > T(0) ? middle : high;
-        low = enough > T(0) ? low : middle;
+        T on = high - low > T(1) ? T(1) : T(0);
+        high = on * enough > T(0) ? middle : high;
+        low = on * (T(1) - enough) > T(0) ? middle : low;
     }
-    T y = rate == T(0) ? T(0) : high;
+    T y = (rate == T(0)) | (rate == T(INFINITY)) ? rate : high;
     return rate >= T(0) ? y : T(NAN);
 }
 """

@@ -61,8 +61,8 @@ def igammac(a: Array, x: Array) -> Array:
 def _poisson(rate: float, u: float) -> float:
     if not rate >= 0:
         return math.nan
-    if rate == 0:
-        return 0.0
+    if rate in (0, math.inf):
+        return rate
     low, high = -1.0, float(math.ceil(rate + 12 * math.sqrt(rate) + 30))
     while high - low > 1:
         middle = math.floor((low + high) / 2)

@@ -53,7 +53,8 @@ def _tiles(form: Form, traits: DeviceTraits) -> tuple[list[Tile], list[Tile]]:
     """Return register tiles with what the cost model packs, and with what it does not."""
     m, n, k, size = form.m, form.n, form.k, form.acc.itemsize
     pack_b = not form.columns_adjacent or tuning.pack_b(m, n, k, size)
-    pack_a = tuning.pack_a(n, k, form.a.dtype.cl != form.acc.cl)
+    crowded = form.a.first == 1 and form.a.second * form.a.dtype.itemsize % tuning.PAGE == 0
+    pack_a = tuning.pack_a(n, k, form.a.dtype.cl != form.acc.cl, crowded and m > 1)
     tiles = tuning.register_tiles(m, n, form.batches, size, traits)
     found = [replace(x, pack_a=pack_a, pack_b=pack_b) for x in tiles]
     others = []

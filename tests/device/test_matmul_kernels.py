@@ -424,3 +424,11 @@ def test_sub_groups_hand_rows_round(device, tile):
         problem = FAMILY.parse(text)
         assert choice in FAMILY.candidates(problem, traits)
         assert trial_error(device, problem, choice, traits) <= 0
+
+
+def test_crowded_columns_are_packed(device):
+    """Columns of A a page apart share a set of the cache: A is packed, its rows being adjacent."""
+    problem = FAMILY.parse("matmul 1024x257x130 TN float32")
+    choice = FAMILY.candidates(problem, device.traits)[0]
+    assert choice.pack_a
+    assert trial_error(device, problem, choice, device.traits) <= 0

@@ -172,6 +172,9 @@ def test_choice_of_variants():
     assert kinds(problem(128, 784, 512, tb=True)) == [PackSpec, TileSpec]
     assert kinds(problem(1024, 1024, 1024)) == [PackSpec, TileSpec]
     assert kinds(problem(512, 512, 512, dtype=dtypes.float16)) == [PackSpec, TileSpec]
+    assert kinds(problem(1024, 512, 512, ta=True)) == [PackSpec, TileSpec]
+    assert kinds(problem(1000, 512, 512, ta=True)) == [TileSpec]
+    assert kinds(problem(8, 784, 512, ta=True, tb=True)) == [PackSpec, DotSpec]
     assert kinds(problem(1, 10**6, 1)) == [DotSpec, MergeSpec]
     assert kinds(problem(1024, 1024, 1024), GPU) == [GroupSpec]
     assert kinds(problem(4, 10**6, 4), GPU) == [GroupSpec, MergeSpec]
@@ -255,6 +258,16 @@ def test_tiles_keep_their_limits(m, n, k, batch, name):
                 copied = slab.height * slab.breadth * width
                 assert slab.tile_m * slab.tile_k % copied == 0
                 assert (slab.tile_k if along_k else slab.tile_m) % width == 0
+
+
+@given(sizes, sizes, sizes, st.integers(1, 40))
+@settings(deadline=None, max_examples=100)
+def test_strips_are_of_about_one_length(m, n, k, batch):
+    """A driver that gives half of the strips to each of two cores must not give one of them air."""
+    length = tuning.strip_tiles(m, n, k, batch, 12, 32, 4, CPU)
+    tiles = tuning.ceil_div(m, 12)
+    strips = tuning.ceil_div(tiles, length)
+    assert strips * length - tiles < strips
 
 
 @given(st.integers(1, 100), sizes, sizes, st.integers(1, 10**7), st.sampled_from(sorted(PRESETS)))

@@ -12,7 +12,7 @@ Problems and choices travel between processes and files as text that people read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -84,11 +84,6 @@ def register(family: Family[P, C]) -> Family[P, C]:
     """Let the tuner know a family."""
     _families[family.name] = family
     return family
-
-
-def families() -> Sequence[Family[Any, Any]]:
-    """Return the families that have candidates."""
-    return tuple(_families.values())
 
 
 def family_of(text: str) -> Family[Any, Any] | None:

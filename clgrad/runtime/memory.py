@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from clgrad import config
@@ -24,6 +25,7 @@ _LARGE_GRAIN = 2 << 20
 _SHOWN = 8  # live buffers that an OutOfMemoryError lists
 
 
+@lru_cache(maxsize=4096)
 def size_class(nbytes: int) -> int:
     """Return the size of the block that serves `nbytes` bytes; never 0.
 

@@ -89,6 +89,32 @@ def test_pending_values_of_another_thread(device: Any) -> None:
         assert np.allclose(got, x.numpy() * (k + previous), atol=1e-6)
 
 
+def test_what_is_being_recorded_is_read_elsewhere(device: Any) -> None:
+    """One thread adds to its tape while another one flushes it, again and again."""
+    made: list[clgrad.Tensor] = []
+    done = threading.Event()
+
+    def work(k: int) -> int:
+        read = 0
+        if k == 0:
+            y = clgrad.zeros(4)
+            for _ in range(2000):
+                y = y + 1
+                made.append(y)
+            done.set()
+            return len(made)
+        while not done.is_set():
+            number = len(made)
+            if number:
+                assert made[number - 1].tolist() == [number] * 4
+                read += 1
+        return read
+
+    recorded, _ = together(device, work, 2)
+    assert recorded == 2000
+    assert [made[k].tolist()[0] for k in range(0, 2000, 97)] == list(range(1, 2001, 97))
+
+
 def test_many_read_one_pending_value(device: Any) -> None:
     x = made(256)
     y = ((x * 2).sigmoid() + 1) * x

@@ -93,19 +93,17 @@ class _Walk:
                 if len(known) > len(values):
                     values.append(grad._storage.value)
         first = roots[0][0]._seq
-        add = parts.append
+        add, detached = parts.append, Switch.detached
         for node in order:  # which grows
-            if len(order) > LONGEST:
+            if node._hooks is not None or len(order) > LONGEST:
                 return None
-            if node._hooks is not None:
-                return None
-            if node._leaf is not None:
+            if not isinstance(node, OpNode):
+                if node._leaf is None:
+                    return None
                 add(node._leaf._meta)
                 leaves.append(node)
                 continue
-            if not isinstance(node, OpNode):
-                return None
-            kept: Any = node.saved if Switch.detached else node.kept
+            kept: Any = node.saved if detached else node.kept
             if kept is None:
                 return None
             rule = node.rule

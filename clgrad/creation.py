@@ -360,7 +360,10 @@ def arange(
         # as PyTorch, which counts in double, where the device can
         wide = apply(_ops.arange, numbers, ((count,), wide_float(where)), where)
         return wide.to(dtypes.float32)  # type: ignore[no-any-return]  # a Tensor
-    made: Tensor = apply(_ops.arange, numbers, ((count,), kind), where)
+    if kind.is_integral and (first, width) == (0, 1):
+        made: Tensor = apply(_ops.positions, (), ((count,), kind), where)
+    else:
+        made = apply(_ops.arange, numbers, ((count,), kind), where)
     if kind.is_integral and count:
         ends = sorted((int(first), int(first) + (count - 1) * int(width)))
         bounded(made, ends[0], ends[1])

@@ -11,6 +11,7 @@ from clgrad.ops.registry import creation
 
 full = creation("full", "value", "value", doc="One number everywhere.")
 arange = creation("arange", "start, step", "start + i * step", doc="Evenly spaced numbers.")
+positions = creation("_positions", "", "i", doc="0, 1, 2, …: `arange` without its arithmetic.")
 linspace = creation(
     "linspace", "start, end, step, last: int64",
     "start + i * step if i < last - i else end - (last - i) * step",

@@ -232,7 +232,7 @@ def creation(name: str, params: str, formula: str, *, doc: str = "") -> Op:
     Its static parameters are always `shape` and `dtype`. A number reaches the formula in the
     result's computing dtype, or in one of its own, as `"seed: uint64"` says.
     """
-    parts = [part.partition(":") for part in params.split(",")]
+    parts = [part.partition(":") for part in params.split(",") if part]
     numbers = tuple((label.strip(), REQUIRED) for label, _, _ in parts)
     names = {n for n, _ in numbers}
     return register(

@@ -1,4 +1,4 @@
-"""What works along rows: LayerNorm, softmax with cross-entropy, attention."""
+"""What works along rows: LayerNorm, softmax, cross-entropy, attention."""
 
 from __future__ import annotations
 
@@ -71,6 +71,21 @@ def _attention_work(batch: int, heads: int, length: int, depth: int, causal: boo
     return Workload(f"{name}, forward + backward", "rows", jobs, flops, nbytes(12 * n), 1e-3)
 
 
+def _softmax(m: Any, x: Any) -> Any:
+    return m.nn.functional.softmax(x, -1)
+
+
+def _softmax_work(columns: int) -> Workload:
+    """Four million elements in rows of `columns`."""
+    n = 4_000_000
+    jobs = formula(
+        _softmax, lambda: [normal(6, n // columns, columns)], (0,),
+        jax=lambda m, x: m.nn.softmax(x), tinygrad=lambda m, x: x.softmax(),
+    )  # fmt: skip
+    name = f"softmax ({n // columns}, {columns}), forward + backward"
+    return Workload(name, "rows", jobs, 10.0 * n, nbytes(4 * n))
+
+
 def _norm_arrays() -> list[Any]:
     return [normal(0, ROWS, COLUMNS), normal(1, COLUMNS), normal(2, COLUMNS)]
 
@@ -94,6 +109,7 @@ WORKLOADS = [
         ),
         10.0 * ROWS * CLASSES, nbytes(3 * ROWS * CLASSES),
     ),
+    *(_softmax_work(columns) for columns in (100, 1000, 5000)),
     _attention_work(16, 4, 128, 64, causal=False),
     _attention_work(16, 4, 128, 64, causal=True),
     _attention_work(2, 8, 1024, 64, causal=True),

@@ -14,7 +14,7 @@ from clgrad.codegen.conv_problem import CPU_ITEMS, GPU_ITEMS, Three, ints
 from clgrad.codegen.matmul_specs import finish_kernel, sum_dtype
 from clgrad.codegen.source import KernelSource
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
-from clgrad.dtypes import DType, by_name
+from clgrad.dtypes import DType, by_name, int64
 from clgrad.traits import DeviceTraits
 
 _LONG = np.dtype(np.int64).char
@@ -43,6 +43,7 @@ class WindowProblem:
         dtype, out_dtype: of the operand and of the result.
         divisor: a number that replaces the size of a window; 0 where there is none.
         padded: whether padding counts as part of a window.
+        at: dtype of the indices.
     """
 
     what: str
@@ -61,6 +62,7 @@ class WindowProblem:
     adaptive: bool = False
     divisor: int = 0
     padded: bool = True
+    at: DType = int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class WindowSpec:
     flat: bool = False
     small: tuple[int, ...] = ()
     scatter: bool = False
+    at: DType = int64
 
     @property
     def acc(self) -> DType:
@@ -95,8 +98,8 @@ class WindowSpec:
             args=("buffer", _LONG, *(("buffer", _LONG) if indexed else ()), "buffer",
                   *(index,) * (31 if indexed else 26)),
             what=self.what, adaptive=self.adaptive, divisor=self.divisor, x=self.x, out=self.out,
-            acc=acc.register, index="long" if self.wide_index else "int", is_cpu=traits.is_cpu,
-            flat=self.flat, small=self.small, lowest=_lowest(acc),
+            at=self.at, acc=acc.register, index="long" if self.wide_index else "int",
+            is_cpu=traits.is_cpu, flat=self.flat, small=self.small, lowest=_lowest(acc),
             nan="value != value" if acc.is_floating_point else "",
         )  # fmt: skip
 
@@ -122,7 +125,7 @@ def lower_window(problem: WindowProblem, traits: DeviceTraits) -> Lowered:
     written = p.out_dtype if p.what not in ("take", "columns") else read
     spec = WindowSpec(
         p.what, p.adaptive, "given" if p.divisor else "padded" if p.padded else "inside", read,
-        written, _wide(p, rows * extent[2]), _flat(p), _small(p),
+        written, _wide(p, rows * extent[2]), _flat(p), _small(p), at=p.at,
     )  # fmt: skip
     indexed = p.what in ("take", "put")
     args: tuple[Arg, ...] = (("in", 0), ("in_offset", 0))

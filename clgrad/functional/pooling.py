@@ -185,7 +185,7 @@ def _largest(op: str, x: Tensor, windows: Windows, return_indices: bool) -> Pool
         return largest
     indices: Tensor = apply(window_argmax, (x,), (windows,))
     taken: Tensor = apply(window_take[_pool(windows)], (x, indices), (windows,))
-    return (taken, indices) if return_indices else taken
+    return (taken, indices.to(int64)) if return_indices else taken
 
 
 def _max_pool(

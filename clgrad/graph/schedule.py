@@ -368,7 +368,7 @@ class _Buffers:
                     and self._donatable(ref, position)
                     and self._size(ref)[0] == self._size(store.ref)[0]
                     and self._size(ref)[1].itemsize == store.dtype.itemsize
-                    and not step.group.split
+                    and not (step.group.split and store.row)
                     and all(layout == store.layout and last <= store.phase for layout, last in uses)
                 ):
                     given.add(ref)

@@ -14,7 +14,7 @@ from typing import Any
 from clgrad.codegen.conv_problem import Three
 from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.codegen.window import GATHERS, WindowProblem, lower_window
-from clgrad.dtypes import int64
+from clgrad.dtypes import DType, int32, int64
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import REQUIRED, Op, primitive
 from clgrad.ops.signature import Signature
@@ -59,7 +59,7 @@ def _signature(
     windows: Windows = static["windows"]
     x = metas[0]
     rank = len(windows.size)
-    dtype = int64 if what == "argmax" else x.dtype
+    dtype = _places(windows.size) if what == "argmax" else x.dtype
     if what == "fold":
         taps = fresh_numel(windows.kernel)
         lead = (*x.shape[:-2], x.shape[-2] // taps)
@@ -76,12 +76,18 @@ def _signature(
         _three(windows.kernel, 1), _three(windows.stride, 1), _three(windows.padding, 0),
         _three(windows.dilation, 1), strides, _strides(metas[1], rank) if len(metas) > 1 else (),
         x.dtype, dtype, not windows.kernel, windows.divisor, windows.padded,
+        metas[1].dtype if len(metas) > 1 else int64,
     )  # fmt: skip
     return Signature(
         op, "kernel", space=shape, reads=tuple(m.layout for m in metas),
         dtypes=tuple(m.dtype for m in metas), meta=fresh_meta(dtype, shape, device),
         lower=partial(_lower, problem),
     )  # fmt: skip
+
+
+def _places(size: tuple[int, ...]) -> DType:
+    """Return the dtype of positions in an image of this shape."""
+    return int32 if fresh_numel(size) < 1 << 31 else int64
 
 
 def fresh_numel(shape: tuple[int, ...]) -> int:

@@ -10,6 +10,7 @@ from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, get_default_dtype
 from clgrad.dtypes import number as as_number
 from clgrad.errors import ClgradRuntimeError
+from clgrad.functional import batch_norm as norms
 from clgrad.ops import creation as _ops
 from clgrad.tensor import Tensor
 
@@ -54,5 +55,24 @@ def range(
     return made
 
 
-__all__ = ["range"]
+def batch_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, training: bool, momentum: float, eps: float, cudnn_enabled: bool,
+) -> Tensor:  # fmt: skip
+    """Return `nn.functional.batch_norm`, with its arguments in another order."""
+    return norms.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def instance_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+    running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float,
+    cudnn_enabled: bool,
+) -> Tensor:  # fmt: skip
+    """Return `nn.functional.instance_norm`, with its arguments in another order."""
+    return norms.instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+    )
+
+
+__all__ = ["batch_norm", "instance_norm", "range"]
 METHODS: list[str] = []

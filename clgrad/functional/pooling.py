@@ -15,6 +15,7 @@ from clgrad.errors import (
     ShapeError,
     UnsupportedDTypeError,
 )
+from clgrad.functional._out import with_out
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.meta import Meta
 from clgrad.ops.pooling import Windows, window_argmax, window_max, window_mean, window_take
@@ -372,8 +373,8 @@ def _avg_function(rank: int) -> Callable[..., Tensor]:
     return call
 
 
-avg_pool2d = _avg_function(2)
-avg_pool3d = _avg_function(3)
+avg_pool2d = with_out(_avg_function(2))
+avg_pool3d = with_out(_avg_function(3))
 
 
 def _adaptive_avg_function(rank: int) -> Callable[..., Tensor]:

@@ -207,6 +207,10 @@ _aminmax_op = composite(
 )  # fmt: skip
 
 
+class EmptyDimError(ShapeError, IndexError):
+    """A dim without elements, of which there is no extremum."""
+
+
 @reducing
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinAndMax:
     """Return the smallest and the largest element, of all or along a dim; ties share gradients.
@@ -217,7 +221,8 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     _one_dim("aminmax", dim)
     folded = reduced_dims("aminmax", dim, input.ndim)
     if 0 in [input.shape[d] for d in folded if input.ndim]:
-        raise ShapeError(
+        error = ShapeError if dim is None else EmptyDimError
+        raise error(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
             f"identity. Got an input of shape {list(input.shape)}."
         )

@@ -115,3 +115,35 @@ def test_cutoffs_that_cannot_be(cutoffs: list[int]) -> None:
     for m in (torch, __import__("clgrad")):
         with pytest.raises(ValueError, match="cutoffs"):
             m.nn.AdaptiveLogSoftmaxWithLoss(4, 12, cutoffs)
+
+
+def test_norms_with_older_arguments() -> None:
+    def program(m: Any) -> Any:
+        x, w = _values(m, 4, 3, 5), _values(m, 3)
+        means, spreads = m.zeros(3), m.ones(3)
+        given = (x, w, w, means, spreads, True, 0.1, 1e-5, False)
+        return [m.batch_norm(*given), m.instance_norm(*given), means, spreads]
+
+    same(program)
+
+
+@pytest.mark.parametrize("text", [
+    "t.logspace(2, 1.2, 2, dtype=t.int64)", "t.arange(0.0, -8.1, -4.0, dtype=t.int32)",
+    "t.arange(0, 3.1, dtype=t.int64)", "t.ones(3, dtype=t.int32).sum(dtype=t.int16)",
+    "t.ones(3, dtype=t.uint8).dot(t.ones(3, dtype=t.uint8))", "t.cov(t.ones(1, 4))",
+    "t.diff(t.ones(3), 0, prepend=t.ones(2))",
+    "t.tensor(1.0).index_add(0, t.tensor([0]), t.tensor(2.0))",
+    "t.isin(t.arange(4), t.tensor([2]), invert=True)", "t.ones(2, dtype=t.int64).sum_to_size([])",
+    "t.nn.functional.pad(t.arange(4.0).reshape(1, 4), (-4, 5), mode='replicate')",
+    "t.narrow(t.arange(4), 0, t.tensor(1), 2)",
+    "t.nn.functional.multi_margin_loss(t.tensor(1.0), t.tensor(0))",
+    "t.linalg.matrix_power(t.ones(2, 2), 0)",
+])  # fmt: skip
+def test_edges(text: str) -> None:
+    """What differed once."""
+
+    def program(m: Any) -> Any:
+        made = eval(text, {"t": m})
+        return made, made.dtype.name if hasattr(made.dtype, "name") else str(made.dtype)[6:]
+
+    same(program)

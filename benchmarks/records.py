@@ -121,14 +121,19 @@ def training(
 
 
 def same_parameters(net: Any, library: Any) -> None:
-    """Give a network the same parameters whoever runs it: normal, by the size of a row."""
+    """Give a network the same parameters whoever runs it: normal, by the size of a row.
+
+    Biases are 0; weights of one dim, those of normalisations, stay as they are, which is 1.
+    """
     rng = np.random.default_rng(6)
     with library.no_grad():
-        for p in net.parameters():
+        for name, p in net.named_parameters():
             if p.ndim > 1:
                 fan = max(int(np.prod(p.shape[1:])), 1)
                 values = rng.standard_normal(tuple(p.shape)) / math.sqrt(fan)
                 p.copy_(library.tensor(values.astype("f4")))
+            elif name.endswith("bias"):
+                p.zero_()
 
 
 def nbytes(*elements: int) -> float:

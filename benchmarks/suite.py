@@ -87,6 +87,8 @@ def _run(args: argparse.Namespace) -> int:
                 if args.kernels and row.seconds:
                     row.kernels = workers.ask(OWN, "kernels", one.name)
                 print(table.add(row), flush=True)
+                for text in row.errors.values():
+                    print(f"FAILED: {text}", file=sys.stderr, flush=True)
     print(table.summary(), table.faults())
     if args.out is not None:
         table.write(args.out)

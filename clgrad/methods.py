@@ -26,6 +26,7 @@ from clgrad.functional import (
     special,
     splitting,
 )
+from clgrad.functional import _windows as windows
 from clgrad.operators import OPERATORS
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
@@ -259,6 +260,7 @@ def _install_internals() -> None:
 
     _install("_zeros", constant(0))
     _install("_ones", constant(1))
+    _install("_framed", windows.embed)
     _install("_embed", lambda g, layout, base: views.embed(apply, g, layout, base))
     _install("_embed_all", lambda g, given, base: views.embed_all(apply, given, base))
     _install("_part", lambda g, layout, base: views.part(apply, g, layout, base))

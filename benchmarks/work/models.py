@@ -122,13 +122,13 @@ WORKLOADS = [
     ),
     Workload(
         "ResNet-18, batch 8, 224 x 224: training step", "models",
-        training(_resnet18, _images(8, 1000, *_RESNET_SHAPE), _sgd), 6.0 * 8 * _RESNET, rtol=5e-3,
+        training(_resnet18, _images(8, 1000, *_RESNET_SHAPE), _sgd), 6.0 * 8 * _RESNET, rtol=2e-2,
         large=True,
     ),
     Workload(
         "ResNet-18, batch 16, 224 x 224: step of the last layer alone", "models",
         training(_resnet18, _images(16, 1000, *_RESNET_SHAPE), _sgd, lambda net: net[-1]),
-        2.0 * 16 * _RESNET, rtol=5e-3, large=True,
+        2.0 * 16 * _RESNET, rtol=2e-2, large=True,
     ),
     Workload(
         "transformer, 4 layers of 256, batch 16 x 128: training step", "models",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from clgrad.codegen import checks
+from clgrad.codegen import checks, loop_windows
 from clgrad.codegen.loop_folds import combine, fold_parts, lanes, splat, vector_type
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
 from clgrad.codegen.loop_title import title
@@ -85,6 +85,7 @@ class LoopText:
             if access.offset:
                 names.append(f"{label}_offset")
             names += [f"{label}_s{d}" for d, p in enumerate(access.pattern) if p > UNIT]
+            names += loop_windows.parameters(access, label)
         names += [f"n{d}" for d in range(self.spec.rank)]
         names += ["parts", "chunk"] if self.spec.split else []
         names += [] if self.spec.folds else ["segment"]
@@ -166,6 +167,12 @@ class LoopText:
         self._define(f"typedef {base}{width} {name} __attribute__((aligned({_sizeof(base)})));")
         return name
 
+    def vector_load(self, base: str, width: int, place: str) -> str:
+        """Return the vector that lies at a pointer, aligned as an element is."""
+        if self.traits.unaligned_vectors:
+            return f"*(__global const {self._vector_pointer(base, width)} *)({place})"
+        return f"vload{width}(0, {place})"
+
     def _define(self, text: str) -> None:
         if text not in self.typedefs:
             self.typedefs.append(text)
@@ -178,14 +185,12 @@ class LoopText:
             return self._load_index(label, pointer, address, dtype, lane, width)
         base = access.dtype.cl
         register = vector_type(access.dtype.register, width)
+        if access.windows:
+            return loop_windows.load(self, label, access, pointer, address, width)
         if width == 1:
             value = load_conversion(access.dtype, 1, f"{pointer}[{address}]")
         elif lane == UNIT:
-            if self.traits.unaligned_vectors:
-                name = self._vector_pointer(base, width)
-                raw = f"*(__global const {name} *)({pointer} + {address})"
-            else:
-                raw = f"vload{width}(0, {pointer} + {address})"
+            raw = self.vector_load(base, width, f"{pointer} + {address}")
             value = load_conversion(access.dtype, width, raw)
         elif lane == BROADCAST:
             value = splat(

@@ -30,11 +30,15 @@ class Access:
         dtype: as stored; None for an index, whose value is the offset itself.
         pattern: per dim `BROADCAST` (stride 0), `UNIT` (stride 1) or `STRIDED` (an argument).
         offset: whether an offset is passed.
+        windows: per dim `in` (0 is read outside of two places that are arguments), `turn` (from an
+            argument's place on, elements lie an argument's distance further back) or None; empty
+            if no dim has one. Only of operands.
     """
 
     dtype: DType | None
     pattern: tuple[int, ...]
     offset: bool = False
+    windows: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,11 @@ class StoreSpec:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Sizes that a spec leaves out: strides and offset of one access, in elements."""
+    """Sizes that a spec leaves out: strides and offset of one access, in elements; windows."""
 
     strides: tuple[int, ...]
     offset: int = 0
+    windows: tuple[tuple[str, int, int] | None, ...] = ()
 
 
 def access_of(dtype: DType | None, reach: Reach, shape: tuple[int, ...]) -> Access:
@@ -79,4 +84,5 @@ def access_of(dtype: DType | None, reach: Reach, shape: tuple[int, ...]) -> Acce
         BROADCAST if s == 0 or n == 1 else UNIT if s == 1 else STRIDED
         for s, n in zip(reach.strides, shape, strict=True)
     )
-    return Access(dtype, pattern, reach.offset != 0)
+    windows = tuple(w and w[0] for w in reach.windows)
+    return Access(dtype, pattern, reach.offset != 0, windows)

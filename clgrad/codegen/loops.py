@@ -100,6 +100,7 @@ def loop_arguments(
         args += [
             ("int", s) for s, p in zip(reach.strides, access.pattern, strict=True) if p == STRIDED
         ]
+        args += [("int", n) for w in reach.windows if w is not None for n in w[1:]]
     args += [("int", n) for n in shape]
     args += [("int", n) for n in extra]
     if spec.checks:

@@ -10,10 +10,10 @@ from clgrad.creation import empty, tensor
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import int32, int64
 from clgrad.errors import ClgradIndexError, ClgradRuntimeError, DTypeError, ShapeError
+from clgrad.functional import _windows as windows
 from clgrad.functional._arguments import numpy_names
 from clgrad.functional._at import write_at
 from clgrad.functional._given import integer, integers
-from clgrad.functional.joining import cat
 from clgrad.functional.picking import index_select
 from clgrad.functional.scans import cumsum
 from clgrad.functional.shaping import (
@@ -82,13 +82,12 @@ def _roll(x: Tensor, shifts: Dims, dims: Dims) -> Tensor:
     shape = x._meta.shape
     if not dims:
         return unsafe_view(_roll(reshape(x, -1), shifts, (0,)), shape)
-    made = x
+    starts: dict[int, int] = {}
     for shift, dim in zip(shifts, dims, strict=True):
-        size = shape[dim] if shape else 1
-        start = size - shift % size if size else 0
-        if start % max(size, 1):
-            made = cat([narrow(made, dim, start, size - start), narrow(made, dim, 0, start)], dim)
-    return clone(made) if made is x else made
+        if shape and shape[dim]:
+            starts[dim] = (starts.get(dim, 0) - shift) % shape[dim]
+    moved = tuple([(d, start) for d, start in starts.items() if start])
+    return windows.roll(x, moved) if moved and x._meta.numel else clone(x)
 
 
 _roll_op = composite(

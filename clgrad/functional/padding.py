@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from clgrad import writing
 from clgrad.creation import arange
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradError, ShapeError
+from clgrad.functional import _windows as windows
 from clgrad.functional._given import integers
 from clgrad.functional.joining import cat
 from clgrad.functional.placing import as_number
@@ -66,6 +68,10 @@ def _crop(x: Tensor, pairs: Pairs) -> Tensor:
 def _constant(x: Tensor, pairs: Pairs, value: float) -> Tensor:
     meta = x._meta
     shape = tuple([n + a + b for n, (a, b) in zip(meta.shape, pairs, strict=True)])
+    if value == 0 and math.copysign(1, value) > 0:
+        made = windows.frame(x, shape, tuple([before for before, _ in pairs]))
+        if made is not None:
+            return made
     out: Tensor = apply(OPS["full"], (value,), (shape, meta.dtype), meta.device)
     inside = out
     for d, (before, _) in enumerate(pairs):

@@ -22,6 +22,7 @@ from clgrad.graph.schedule import DEAD, HELD, Plan, plan_entries
 from clgrad.graph.segment import TapeEntry
 from clgrad.layout import Layout
 from clgrad.ops.signature import Signature
+from clgrad.windowed import Windowed, read_array
 
 Array = np.ndarray[Any, Any]
 
@@ -98,6 +99,9 @@ def _place_of_result(sig: Signature) -> Layout:
 
 
 def _view(flat: Array, layout: Layout) -> Array:
+    if isinstance(layout, Windowed):
+        made: Array = read_array(flat, layout)
+        return made
     if not layout.numel:
         return flat[:0]
     item = flat.itemsize

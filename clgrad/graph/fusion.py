@@ -23,6 +23,7 @@ from clgrad.graph.inlining import CHEAP, cut, inlined, origins, take_inlined, to
 from clgrad.layout import Layout
 from clgrad.ops.signature import Signature, fresh_numel
 from clgrad.traits import DeviceTraits
+from clgrad.windowed import Windowed
 
 MAX_OPS = 64
 """Operations of one kernel, per element; longer ones spill registers and compile slowly."""
@@ -234,8 +235,12 @@ class Fusion:
                 return False
         elif group.order != order:
             return False
+        if any(isinstance(layout, Windowed) for _, layout in group.reads):
+            return False
+        straight, group.straight = group.straight, True
         resolved = self._resolve(group, e, row=False)
         if resolved is None:
+            group.straight = straight
             return False
         phase = group.phase_of(resolved)
         if parts and phase:
@@ -263,7 +268,7 @@ class Fusion:
         entry = self.entries[e]
         sig = entry.sig
         group = self.new_group(sig.space if sig.kind == "kernel" else squeezed(sig.space))
-        group.single = e
+        group.single, group.straight = e, True
         self.home[e] = group
         if entry.base is not None:
             self.store(entry.base, group)
@@ -343,7 +348,7 @@ class Fusion:
             cost += entry.sig.cost
             for ref, reads in zip(entry.sources, entry.sig.reads, strict=True):
                 layout = group.level_layout(reads, False)
-                if layout is None:
+                if layout is None or isinstance(layout, Windowed):
                     return False
                 if ref == group.single or ref in found:
                     if layout != group.own_layout(False):
@@ -423,6 +428,8 @@ class Fusion:
 
     def _how(self, group: Group, ref: Ref, layout: Layout, row: bool) -> str | None:
         """Return how `group` gets `ref` through `layout`: member, inline, read; or None."""
+        if isinstance(layout, Windowed) and not group.takes_windows:
+            return None
         member = group.members.get(ref)
         if member is not None:
             if (member.row or not row) and layout == group.own_layout(member.row):

@@ -62,12 +62,13 @@ class Group:
             last pointwise op that a matmul applies to its sums before it stores them.
         cost: operations per point, of the expressions in `counted`.
         inlined: entries of other groups that are computed again here, if somebody wants to know.
+        straight: nothing may be read through windows any more.
     """
 
     __slots__ = (
         "before", "cost", "counted", "finish", "folds", "index", "inlined", "leaves", "members",
         "order", "partials", "reads", "reduced", "scalars", "shape", "single", "split", "stores",
-        "tail", "values",
+        "straight", "tail", "values",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -91,6 +92,7 @@ class Group:
         self.cost = 0
         self.counted: set[Expr] = set()
         self.inlined: dict[Ref, Expr] = {}
+        self.straight = False
 
     @property
     def kept_shape(self) -> tuple[int, ...]:
@@ -175,6 +177,11 @@ class Group:
         made = self.level_layout(Layout.contiguous(self.kept_shape if row else self.shape), row)
         assert made is not None
         return made
+
+    @property
+    def takes_windows(self) -> bool:
+        """Whether it may read through windows: it folds nothing, and is no family's."""
+        return not self.straight and self.reduced is None and self.single is None
 
     def refactor(self, shape: tuple[int, ...]) -> bool:
         """Give the space another shape, the same points in the same order, if all reads allow."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from clgrad.expr import TABLE, Expr, free_names, replace_parts
 from clgrad.graph.group import Group, Member, Ref, kept_layout
-from clgrad.layout import Layout, compose
+from clgrad.layout import Layout
+from clgrad.windowed import Windowed, compose
 
 if TYPE_CHECKING:
     from clgrad.graph.fusion import Fusion
@@ -62,6 +63,9 @@ def cut(fusion: Fusion, group: Group, ref: Ref, layout: Layout, row: bool) -> Cu
     root = home.members.get(ref)
     if root is None or home.single is not None or (root.row and root.phase):
         return None
+    copied = root.expr.op == "name" and root.expr.label in home.leaves
+    if isinstance(layout, Windowed) and layout.zeros and not copied:
+        return None  # outside there are zeros, not what becomes of zeros
     parts: dict[Expr, Part] = {}
     left: set[Expr] = set()
     stack = [root.expr]
@@ -101,6 +105,8 @@ def _part(
         inner = kept_layout(inner, home.reduced or ())
     composed = compose(layout, inner)
     if composed is None:
+        return None
+    if isinstance(composed, Windowed) and (source is None or not group.takes_windows):
         return None
     if source is None:
         return Part("read", None, composed)

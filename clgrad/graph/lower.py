@@ -31,6 +31,7 @@ from clgrad.graph.group import Group, Ref, kept_layout
 from clgrad.layout import Layout, collapse, permuted_collapse
 from clgrad.ops.signature import fresh_numel
 from clgrad.traits import DeviceTraits
+from clgrad.windowed import Windowed
 
 StepArg = tuple[Any, ...]
 """`("ref", ref)` a buffer, `("temp", k)` scratch of this step, `("scalar", entry, k)` a number of
@@ -188,10 +189,14 @@ def _loop(
             rename[item.label] = leaf(f"r{fold_ids.index(int(f))}_{j}", item.dtype)
     layouts = [r[1] for r in reads] + [s.layout for s in stores]
     reduced = group.reduced or () if folds else ()
-    kept_shape, kept_strides = _merged(
-        [kept_layout(x, reduced) for x in layouts],
-        lead=len(reads) if group.single is not None else -1,
-    )
+    windows = [x.windows if isinstance(x, Windowed) else () for x in layouts]
+    if any(windows):  # which belong to their dims: nothing is merged
+        kept_shape, kept_strides = group.shape, [x.strides for x in layouts]
+    else:
+        kept_shape, kept_strides = _merged(
+            [kept_layout(x, reduced) for x in layouts],
+            lead=len(reads) if group.single is not None else -1,
+        )
     # the folded dims stay as the order of folding has them
     folded_shape = tuple(group.shape[d] for d in reduced)
     folded_strides = [tuple(x.strides[d] for d in reduced) for x in layouts]
@@ -199,8 +204,8 @@ def _loop(
         kept_shape, kept_strides = (1,), [(0,)] * len(layouts)
     shape = kept_shape + folded_shape
     reaches = [
-        Reach(k + f, layout.offset)
-        for k, f, layout in zip(kept_strides, folded_strides, layouts, strict=True)
+        Reach(k + f, layout.offset, w)
+        for k, f, layout, w in zip(kept_strides, folded_strides, layouts, windows, strict=True)
     ]
     read_reach, store_reach = reaches[: len(reads)], reaches[len(reads) :]
     read_access = [

@@ -139,6 +139,9 @@ def _accumulate(out: Any, g: Any, layout: Layout) -> None:
 
 
 def _embed(g: Any, layout: Layout, shape: tuple[int, ...]) -> Any:
+    made = g._framed(layout, tuple(shape))
+    if made is not None:
+        return made
     out = g._zeros(shape)
     if layout.has_overlap:
         _accumulate(out, g, layout)

@@ -22,6 +22,7 @@ from clgrad.layout import Layout
 from clgrad.ops.indexing import Place
 from clgrad.ops.signature import Signature
 from clgrad.testing.families import FAMILIES, place
+from clgrad.windowed import Windowed, read_array
 
 Array = Any
 
@@ -120,6 +121,8 @@ def _view(flat: Array, layout: Layout) -> Array:
 
 
 def _read(flat: Array, layout: Layout) -> Array:
+    if isinstance(layout, Windowed):
+        return read_array(flat, layout)
     low, high = layout.span
     assert 0 <= low <= high <= max(flat.size, low), f"{layout} leaves {flat.size} elements"
     if low == high:

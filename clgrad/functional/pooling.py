@@ -137,7 +137,8 @@ def _windows(
 def _adaptive(op: str, rank: int, x: Meta, output_size: Any) -> Windows:
     """Return windows that divide an image evenly; None keeps a size."""
     if x.ndim not in (rank + 1, rank + 2):
-        error = ClgradValueError if rank > 1 and x.ndim <= rank else ShapeError
+        several = rank > 1 and not isinstance(output_size, int)
+        error = ClgradValueError if several and x.ndim <= rank else ShapeError
         raise error(
             f"{op}(): Expected {rank + 1}D or {rank + 2}D tensor, but got: {list(x.shape)}."
         )

@@ -237,3 +237,35 @@ def test_views_of_one_base_are_written_at_once(device: Any) -> None:
 
     together(device, work)
     assert np.array_equal(base.numpy(), np.repeat(10.0 * np.arange(1, THREADS + 1)[:, None], 64, 1))
+
+
+def test_a_hook_is_called_once_by_each_pass(device: Any) -> None:
+    x = clgrad.ones(64, requires_grad=True)
+    h = x * 2
+    calls: list[int] = []
+
+    def doubled(g: Any) -> Any:
+        calls.append(1)
+        return g * 2
+
+    h.register_hook(doubled)
+    total = (h * h).sum()
+    grads = together(device, lambda k: clgrad.autograd.grad(total, x, retain_graph=True)[0])
+    assert len(calls) == THREADS
+    assert all(g.tolist() == [16.0] * 64 for g in grads)
+
+
+def test_a_graph_that_is_not_retained_is_run_or_refused(device: Any) -> None:
+    for _ in range(10):
+        x = clgrad.ones(8, requires_grad=True)
+        total = (x.exp() * x).sum()
+
+        def backward(k: int, total: Any = total) -> bool:
+            try:
+                total.backward()
+            except clgrad.GraphFreedError:
+                return False
+            return True
+
+        assert any(together(device, backward))
+        assert np.isfinite(x.grad.tolist()).all()

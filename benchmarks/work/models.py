@@ -120,9 +120,10 @@ WORKLOADS = [
         training(_resnet18, _images(8, 1000, *_RESNET_SHAPE)), 2.0 * 8 * _RESNET, rtol=1e-3,
         large=True,
     ),
+    # gradients jump where a ReLU's input is about 0: either library is up to 7 % off float64
     Workload(
         "ResNet-18, batch 8, 224 x 224: training step", "models",
-        training(_resnet18, _images(8, 1000, *_RESNET_SHAPE), _sgd), 6.0 * 8 * _RESNET, rtol=2e-2,
+        training(_resnet18, _images(8, 1000, *_RESNET_SHAPE), _sgd), 6.0 * 8 * _RESNET, rtol=0.1,
         large=True,
     ),
     Workload(

@@ -40,8 +40,9 @@ def _job(text: Callable[[Any], str]) -> Callable[[Any], Job]:
 
 
 def _torch(peer: Any) -> str:
-    name = peer.m.__name__
-    device = f"m.set_default_device('{peer.m.get_default_device()}')\n" if name == "clgrad" else ""
+    name, device = peer.m.__name__, ""
+    if name == "clgrad":
+        device = f"m.set_default_device('{peer.m.get_default_device().id}')\n"
     return _TORCH.format(module=name, device=device)
 
 

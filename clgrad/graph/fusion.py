@@ -401,9 +401,6 @@ class Fusion:
         group.tail = e
         self.home[e] = group
 
-    def _dtype_of(self, ref: Ref) -> DType:
-        return self.entries[ref].sig.meta.dtype
-
     # ---- what an entry reads --------------------------------------------------------------------
 
     def _resolve(self, group: Group, e: Ref, row: bool) -> list[Expr] | None:

@@ -65,7 +65,7 @@ def _crop(x: Tensor, pairs: Pairs) -> Tensor:
 # ---- constant ----------------------------------------------------------------------------------
 
 
-def _constant(x: Tensor, pairs: Pairs, value: float) -> Tensor:
+def _constant(x: Tensor, value: float, pairs: Pairs) -> Tensor:
     meta = x._meta
     shape = tuple([n + a + b for n, (a, b) in zip(meta.shape, pairs, strict=True)])
     if value == 0 and math.copysign(1, value) > 0:
@@ -89,12 +89,13 @@ def _constant_back(ctx: Any, g: Any) -> tuple[Any]:
 
 _constant_op = composite(
     "constant_pad_nd", "x", _constant, backward=_constant_back, add=False,
-    params=(("pairs", REQUIRED), ("value", 0)), node_name="ConstantPadNdBackward0",
+    params=(("pairs", REQUIRED), ("value", 0)), numeric=("value",),
+    node_name="ConstantPadNdBackward0",
 )  # fmt: skip
 
 
 def _padded(x: Tensor, pairs: Pairs, value: float) -> Tensor:
-    made: Tensor = apply(_constant_op, (x,), (pairs, value))
+    made: Tensor = apply(_constant_op, (x, value), (pairs,))
     return made
 
 

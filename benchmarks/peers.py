@@ -37,9 +37,10 @@ class Torch:
     def compiled(self, function: Any) -> Any:
         return function
 
-    def peak(self, call: Callable[[], Any], leaves: Sequence[Any]) -> int:
+    def peak(self, call: Callable[[], Any], leaves: Sequence[Any], kept: list[Any]) -> int:
         for leaf in leaves:
             leaf.grad = None
+        kept[:] = [None]
         return live_peak(self.m, call)
 
     def formula(
@@ -72,7 +73,7 @@ class Torch:
             return sampled([t.numpy() for t in made])
 
         call = back if backward_only else both
-        return Job(call, self.wait, values, lambda: self.peak(call, leaves))
+        return Job(call, self.wait, values, lambda: self.peak(call, leaves, kept))
 
     def training(self, module: Any, arrays: list[Array], optimizer: Any, trained: Any) -> Job:
         m = self.m
@@ -94,7 +95,7 @@ class Torch:
                 infer()
                 return sampled([kept[0].numpy()])
 
-            return Job(infer, self.wait, results, lambda: self.peak(infer, ()))
+            return Job(infer, self.wait, results, lambda: self.peak(infer, (), kept))
         if trained is not None:
             for p in net.parameters():
                 p.requires_grad = any(p is q for q in parameters)
@@ -114,7 +115,7 @@ class Torch:
             gradients()
             return sampled([kept[0].detach().numpy(), *(p.grad.numpy() for p in parameters)])
 
-        return Job(step, self.wait, values, lambda: self.peak(step, parameters))
+        return Job(step, self.wait, values, lambda: self.peak(step, parameters, kept))
 
 
 class Compiled(Torch):
@@ -135,11 +136,12 @@ class Clgrad(Torch):
         self.m = clgrad
         self.wait, self.flush = clgrad.synchronize, clgrad.flush
 
-    def peak(self, call: Callable[[], Any], leaves: Sequence[Any]) -> int:
+    def peak(self, call: Callable[[], Any], leaves: Sequence[Any], kept: list[Any]) -> int:
         pool = self.m.get_default_device().pool
         call()  # compiles, and fills caches that stay
         for leaf in leaves:
             leaf.grad = None
+        kept[:] = [None]  # else the result would only take the place of the last one
         self.wait()
         pool.reset_peak()
         before = pool.stats()["allocated.current"]

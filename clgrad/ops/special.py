@@ -58,12 +58,12 @@ zeta = pointwise(
 )  # fmt: skip
 igamma = pointwise(
     "igamma", "a, x", "igamma(a, x)", dx="g * exp((a - 1) * log(x) - x - lgamma(a))",
-    promote="float", domain={"a": (0.5, 4), "x": (0.5, 4)},
+    takes="f", domain={"a": (0.5, 4), "x": (0.5, 4)},
     doc="The share of the gamma function of a below x.",
 )  # fmt: skip
 igammac = pointwise(
     "igammac", "a, x", "igammac(a, x)", dx="-g * exp((a - 1) * log(x) - x - lgamma(a))",
-    promote="float", domain={"a": (0.5, 4), "x": (0.5, 4)},
+    takes="f", domain={"a": (0.5, 4), "x": (0.5, 4)},
     doc="The share of the gamma function of a above x.",
 )  # fmt: skip
 poisson = pointwise(

@@ -78,7 +78,7 @@ TINY = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "float
 
 STEPS = {
     "addcdiv": 3, "addcmul": 3, "ldexp": 2, "lerp": 3, "logaddexp": 3, "logaddexp2": 4, "sinc": 5,
-    "xlogy": 2, "i0": 8, "lgamma": 8, "digamma": 8,
+    "xlogy": 2, "i0": 8, "lgamma": 8, "digamma": 8, "igamma": 8, "igammac": 8,
 }  # fmt: skip
 """Ops that round several times on the way, in another order than PyTorch or exacter than it."""
 
@@ -96,7 +96,8 @@ def ulps_of(name: str, dtype: DType) -> float:
     both round an almost exact float32, which near the middle of two numbers makes one unit.
     """
     if name in STEPS:
-        in_double = 8.0 if name in ("digamma", "lgamma") and dtype.itemsize == 8 else 1.0
+        gammas = ("digamma", "lgamma", "igamma", "igammac")
+        in_double = 8.0 if name in gammas and dtype.itemsize == 8 else 1.0
         return 1.0 if dtype.itemsize == 2 else STEPS[name] * in_double
     if name in ULP:
         return 1.0 if dtype.itemsize == 2 else 1.0 + ULP[name]

@@ -189,8 +189,9 @@ def test_gradients_in_short_floats(device: Any) -> None:
                 continue
             stored, view = arrange(bits_of(torch_tensor(values, dtype)), layout)
             rounded = torch_tensor(stored, dtype)
-            a, b = rounded.double().requires_grad_(), same_tensor(rounded, device).requires_grad_()
-            leaves.append((a, b))
+            a, b = rounded.double(), same_tensor(rounded, device)
+            if name in op.derivatives:
+                leaves.append((a.requires_grad_(), b.requires_grad_()))
             theirs.append(view(a))
             ours.append(view(b))
         want = torch_function(row["op"])(*theirs)

@@ -39,6 +39,8 @@ def test_inplace(device: Any, target: Any) -> None:
         op = OPS[name]
         layout = LAYOUTS[(k + TARGETS.index(target)) % len(LAYOUTS)]
         other = COMMON[(k + 3 * TARGETS.index(target)) % len(COMMON)]
+        if name == "ldexp" and (other is dtypes.bool_ or other.itemsize == 2):
+            other = dtypes.int32  # PyTorch refuses 2**bool, and rounds 2**other to 16 bits
         first = torch_tensor(any_values(op, op.inputs[0], target, (4, 6), k), target)
         stored, view = arrange(bits_of(first), layout)
         whole = torch_tensor(stored, target)

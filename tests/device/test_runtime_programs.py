@@ -66,7 +66,7 @@ def test_dropped_kernels_are_freed_and_come_back_from_disk(device: Any, folder: 
     programs.get([_source(8, "dropped")])
 
     def programs_with(text: str) -> int:
-        return sum(isinstance(p, Program) and text in p.text for p in gc.get_objects())
+        return sum(type(p) is Program and text in p.text for p in gc.get_objects())
 
     assert programs_with("twice(8.0f)") == programs_with("twice(7.0f)") == 1
     before = counters.snapshot()

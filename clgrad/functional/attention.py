@@ -12,6 +12,7 @@ from typing import Any
 
 from clgrad.calls import function
 from clgrad.creation import arange, zeros
+from clgrad.dispatch import apply
 from clgrad.dtypes import bool_
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
 from clgrad.functional.dropout import dropout
@@ -19,7 +20,7 @@ from clgrad.functional.joining import cat
 from clgrad.functional.linear import linear
 from clgrad.functional.products import matmul
 from clgrad.functional.softmax import softmax
-from clgrad.ops.registry import OPS
+from clgrad.ops.registry import OPS, REQUIRED, composite
 from clgrad.tensor import Tensor
 
 _where = function(OPS["where"])
@@ -55,28 +56,57 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = _shared(query, key), _shared(query, value)
     _check_heads(query, key, value)
-    factor = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else scale
+    factor = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else float(scale)
     if query.dtype.itemsize < 4:  # products of halves may leave their range
         query, factor = query * factor, 1.0
-    scores: Any = matmul(query, key.mT)
-    if factor != 1:
-        scores = scores * factor
-    masked = attn_mask is not None
-    if is_causal:
-        rows, columns = scores.shape[-2:]
-        seen = arange(columns, device=query.device) <= arange(rows, device=query.device).unsqueeze(
-            1
-        )
-        scores = _where(seen, scores, -math.inf)
-    if attn_mask is not None:
-        if attn_mask.dtype is bool_:
-            scores = _where(attn_mask, scores, -math.inf)
-        else:
-            scores = scores + attn_mask
-    weights = _weights(scores) if masked else softmax(scores, -1)
+    alike = query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
+    if alike and attn_mask is None and not dropout_p:
+        made: Tensor = apply(_attend_op, (query, key, value, factor), (bool(is_causal),))
+        return made
+    scores = _scores(query, key, factor, is_causal)
+    if attn_mask is None:
+        weights = softmax(scores, -1)
+    else:
+        lowest = attn_mask.dtype is bool_
+        masked = _where(attn_mask, scores, -math.inf) if lowest else scores + attn_mask
+        weights = _weights(masked)
     if dropout_p:
         weights = dropout(weights, dropout_p)
     return matmul(weights, value)
+
+
+def _scores(query: Any, key: Any, factor: float, causal: bool) -> Any:
+    scores: Any = matmul(query, key.mT)
+    if factor != 1:
+        scores = scores * factor
+    if not causal:
+        return scores
+    rows, columns = scores.shape[-2:]
+    last = arange(rows, device=query.device).unsqueeze(1)
+    return _where(arange(columns, device=query.device) <= last, scores, -math.inf)
+
+
+def _attend(query: Any, key: Any, value: Any, factor: float, causal: bool) -> Any:
+    return matmul(softmax(_scores(query, key, factor, causal), -1), value)
+
+
+def _attend_back(ctx: Any, g: Any) -> tuple[Any, Any, Any]:
+    """Compute the weights again: they are larger than what they are made of."""
+    query, key, value = (ctx.saved(name) for name in ("query", "key", "value"))
+    factor = ctx.param("factor")
+    weights = softmax(_scores(query, key, factor, ctx.param("causal")), -1)
+    up = matmul(g, value.mT)
+    slope = weights * (up - (up * weights).sum(dim=-1, keepdim=True))
+    if factor != 1:
+        slope = slope * factor
+    return matmul(slope, key), matmul(slope.mT, query), matmul(weights.mT, g)
+
+
+_attend_op = composite(
+    "_attend", "query, key, value", _attend, backward=_attend_back, saves=("query", "key", "value"),
+    params=(("factor", REQUIRED), ("causal", False)), numeric=("factor",),
+    node_name="ScaledDotProductFlashAttentionForCpuBackward0", add=False,
+)  # fmt: skip
 
 
 def _weights(scores: Any) -> Any:

@@ -13,6 +13,8 @@ pytest.importorskip("torch")
 import torch
 
 import clgrad
+from clgrad.autograd import gradgradcheck
+from clgrad.autograd.graph import saved_tensors
 from clgrad.testing.interpreter import interpreted
 
 CALLS: list[Any] = []
@@ -61,6 +63,18 @@ def test_as_torch(case: Any) -> None:
     with interpreted():
         for mine, other in zip(run(clgrad, case), theirs, strict=True):
             np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_weights_are_computed_again_and_not_saved(causal: bool) -> None:
+    attention = clgrad.nn.functional.scaled_dot_product_attention
+    with interpreted():
+        q, k, v = (clgrad.tensor(x.astype("f8"), requires_grad=True) for x in (Q[0], K[0], V[0]))
+        saved = saved_tensors(attention(q, k, v, is_causal=causal))
+        assert [(one.name, one.shape) for one in saved] == [
+            ("query", q.shape), ("key", k.shape), ("value", v.shape),
+        ]  # fmt: skip
+        assert gradgradcheck(lambda *x: attention(*x, is_causal=causal, scale=0.7), (q, k, v))
 
 
 def test_halves_do_not_leave_their_range() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+import torch
 from layer_twin import compare
 from layers import LAYERS, Layer
 
@@ -27,3 +29,26 @@ def test_as_torch(layer: Layer) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         compare(layer)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_packed_sequences(kind: str) -> None:
+    torch.manual_seed(0)
+    theirs = getattr(torch.nn, kind)(3, 4, bidirectional=True)
+    ours = getattr(clgrad.nn, kind)(3, 4, bidirectional=True)
+    ours.load_state_dict({k: clgrad.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
+    x = np.random.default_rng(0).standard_normal((5, 3, 3)).astype("f")
+    found = []
+    for m, layer in ((clgrad, ours), (torch, theirs)):
+        rnn = m.nn.utils.rnn
+        given = m.tensor(x, requires_grad=True)
+        packed = rnn.pack_padded_sequence(given, [2, 5, 3], enforce_sorted=False)
+        out, state = layer(packed)
+        padded, lengths = rnn.pad_packed_sequence(out)
+        assert lengths.tolist() == [2, 5, 3]
+        last = state[0] if kind == "LSTM" else state
+        ((padded**2).sum() + last.sum()).backward()
+        slopes = [p.grad for p in layer.parameters()]
+        found.append([padded.detach(), last.detach(), given.grad, *slopes])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)

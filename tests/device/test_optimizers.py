@@ -76,3 +76,20 @@ def _state_of(name: str) -> list[Any]:
     optimizer = getattr(clgrad.optim, name)([param], lr=0.1, **SETTINGS[name])
     optimizer.step()
     return list(optimizer.state[param].values())
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "Muon"])
+def test_optimizers_of_whole_matrices(name: str) -> None:
+    start = np.random.default_rng(6).normal(size=(16, 12)).astype("float32")
+    ends = []
+    for m in (clgrad, torch):
+        param = m.tensor(start, requires_grad=True)
+        optimizer = getattr(m.optim, name)([param], lr=0.05, weight_decay=0.1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            ((param.tanh() - 0.3) ** 2).sum().backward()
+            optimizer.step()
+        ends.append(param.detach().numpy())
+    # Muon multiplies in bfloat16
+    np.testing.assert_allclose(*ends, rtol=0, atol=2e-2 if name == "Muon" else 1e-5)
+    assert np.abs(ends[1] - start).max() > 0.05

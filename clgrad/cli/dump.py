@@ -1,6 +1,7 @@
-"""`clgrad dump`: the kernels of an op or of a script, and where they came from.
+"""`clgrad dump`: the kernels of an op, an expression or a script, and where they came from.
 
     clgrad dump sigmoid --derivative --traits gpu-32
+    clgrad dump "softmax(x @ w + b, dim=1)" --shape 64x128,128x10,10 --derivative
     clgrad dump mul --shape 64x128,128 --dtype float16 --device gpu
     clgrad dump --script train.py --out kernels -- --epochs 1
 
@@ -32,9 +33,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("op", nargs="?", help="name of an op or of a function such as softmax")
+    add("op", nargs="?", help="name of an op or a function, or an expression")
     add("args", nargs="*", help="with --script: its arguments, after -- if they begin with -")
-    add("--list", action="store_true", help="name the ops that there are")
+    add("--list", action="store_true", help="name the ops and functions with a sample call")
     add("--script", metavar="FILE", help="run FILE and dump what it launches")
     add("--out", metavar="DIR", type=Path, help="write a file per kernel and index.md to DIR")
     add("--derivative", nargs="?", const=1, default=0, type=int, metavar="N",
@@ -64,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
         return _script(args)
     if args.op is None or args.args:
         raise ClgradValueError(
-            f"dump: got {[args.op, *args.args] if args.op else 'no op'}. Expected one op, or "
-            "--script FILE. Hint: `clgrad dump sigmoid --derivative`; --list names the ops."
+            f"dump: got {[args.op, *args.args] if args.op else 'no op'}. Expected one op, one "
+            "expression, or --script FILE. Hint: `clgrad dump sigmoid --derivative`; --list names "
+            "the ops."
         )
     return _op(args)
 

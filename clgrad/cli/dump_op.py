@@ -15,6 +15,7 @@ from typing import Any
 
 from clgrad import autograd, dispatch
 from clgrad.cli.dump_case import Case, sample_tensor
+from clgrad.errors import NoDerivativeError
 from clgrad.expr import free_names
 from clgrad.expr.text import to_text
 from clgrad.graph.trace import KernelTrace, Trace, formula
@@ -197,8 +198,12 @@ def _gradients(
                 allow_unused=True,
             )[0]  # fmt: skip
 
-        gradient, kernels = _flushed(differentiate)
         target = f"{level.name}.d{name}".removeprefix(".")
+        try:
+            gradient, kernels = _flushed(differentiate)
+        except NoDerivativeError as error:
+            yield Section(target, (str(error),)), []
+            continue
         made = _made(level.op, name)
         deeper = []
         if again and gradient is not None and gradient.requires_grad:

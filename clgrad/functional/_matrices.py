@@ -93,7 +93,7 @@ def first_failure(info: Tensor) -> tuple[str, int] | None:
 
 def check_finite(name: str, x: Tensor) -> None:
     """Raise `LinAlgError` where an element is inf or NaN; this waits for the device."""
-    if not bool(x.detach().isfinite().all()):
+    if bool(x.detach().isfinite().logical_not().any()):
         raise LinAlgError(
             f"{name}: The algorithm failed to converge because the input matrix contained "
             "non-finite values."

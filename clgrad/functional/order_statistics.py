@@ -178,7 +178,7 @@ def _quantile(
         raise ClgradRuntimeError(f"{name}() q must be a scalar or 1D tensor")
     if q.dtype is not x.dtype:
         raise DTypeError(f"{name}() q tensor must be same dtype as the input tensor")
-    if q.numel() and not bool(((q >= 0) * (q <= 1)).all()):
+    if q.numel() and bool(((q >= 0) * (q <= 1)).logical_not().any()):
         raise ClgradRuntimeError(f"{name}() q values must be in the range [0, 1]")
     ndim = x.ndim
     if dim is None:

@@ -48,9 +48,29 @@ def render_template(name: str, /, **variables: Any) -> str:
     Raises:
         jinja2.UndefinedError: the template reads a variable that was not given.
     """
-    text = environment().get_template(name).render(**variables)
-    text = _TRAILING_SPACE.sub("", text)
-    return _BLANK_LINES.sub("\n\n", text).strip() + "\n"
+    return _tidy(environment().get_template(name).render(**variables))
+
+
+def _tidy(text: str) -> str:
+    """Return rendered text with blocks indented by their braces and without runs of blank lines.
+
+    A macro does not know how deep it is called, so indentation is nothing that templates decide. A
+    line that goes on within brackets or a comment keeps its place beside the one it belongs to.
+    """
+    lines = []
+    depth = brackets = shift = 0
+    comment = False
+    for line in _BLANK_LINES.sub("\n\n", _TRAILING_SPACE.sub("", text)).strip().splitlines():
+        code = line.lstrip()
+        found = len(line) - len(code)
+        if not comment and not brackets:
+            shift = 4 * (depth - code.startswith("}")) - found
+        lines.append(" " * (found + shift) + code if code else "")
+        if not comment:
+            depth += code.count("{") - code.count("}")
+            brackets += code.count("(") - code.count(")")
+        comment = "*/" not in code if comment or code.startswith("/*") else False
+    return "\n".join(lines) + "\n"
 
 
 def render_text(text: str, op: str, /, **variables: Any) -> tuple[str, str]:
@@ -68,7 +88,7 @@ def render_text(text: str, op: str, /, **variables: Any) -> tuple[str, str]:
             f"primitive {op!r}: its template has a mistake{where}: {error.message}. Hint: "
             "clgrad.codegen.custom lists what a template is given."
         ) from error
-    made = _BLANK_LINES.sub("\n\n", _TRAILING_SPACE.sub("", made)).strip() + "\n"
+    made = _tidy(made)
     if _PLACEHOLDER not in made:
         raise FormulaError(
             f"primitive {op!r}: its template does not use `name`. Expected `__kernel void "

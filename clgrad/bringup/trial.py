@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clgrad.codegen.choice import Expected
+from clgrad.codegen.choice import Expected, valued
 from clgrad.codegen.spec import Arg, Lowered
 from clgrad.dtypes import DType, bfloat16
 from clgrad.runtime.device import Device
@@ -30,13 +30,6 @@ def stored(values: NDArray[Any], dtype: DType) -> NDArray[Any]:
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
-
-
-def valued(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
-    """Return the numbers of a stored array: in float64, or as they are for integers."""
-    if dtype is bfloat16:
-        return (array.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    return array.astype(np.float64) if dtype.is_floating_point else array
 
 
 class Trial:

@@ -1,13 +1,14 @@
 """`clgrad tune`: measure which kernels are best on a device, and keep that for later programs.
 
-    clgrad tune                                     common products, for a minute
+    clgrad tune                                     common problems, for a minute
     clgrad tune --model train.py --budget 5m -- --epochs 1
-    clgrad tune --ops "matmul 128x784x512 NT float32" "matmul 64*128x64x128 NN float16"
+    clgrad tune --ops "matmul 128x784x512 NT float32" "conv input 8x64x56x56 64x64x3x3 float32"
     clgrad tune --merge other.json                  what somebody measured on the same device
 
 A product is written `matmul MxKxN LAYOUT DTYPE`, several at once with `BATCH*` before M. The layout
-says for A and B whether they are stored as they are (N) or transposed (T). Nothing depends on it:
-results are right without, and kernels are chosen by a cost model.
+says for A and B whether they are stored as they are (N) or transposed (T). A convolution is
+`conv PASS IMAGES WEIGHT SETTINGS DTYPE`, PASS being forward, input or weight. Nothing depends on
+it: results are right without, and kernels are chosen by a cost model.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _COMMON = [
     "matmul 784x128x512 TN float32", "matmul 128x512x10 NT float32",
     "matmul 64*128x64x128 NN float32", "matmul 64*128x64x128 NT float32",
     "matmul 1x1024x1024 NT float32",
+    *(f"conv {which} 8x{n}x{size}x{size} {n}x{n}x3x3 padding=1 float32"
+      for n, size in ((64, 56), (256, 14)) for which in ("forward", "input", "weight")),
 ]  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     budget = seconds(args.budget)
     problems = args.ops or _COMMON
     if args.model is not None:
-        problems = _recorded(args.model, args.args, args.device)
+        problems = recorded(args.model, args.args, args.device)
     return _tune(device, problems, budget)
 
 
@@ -95,7 +98,7 @@ def _show(device: Any) -> None:
     print(f"{len(known)} choices in {tuned.path_of(device)}")
 
 
-def _recorded(script: str, arguments: list[str], device: str | None) -> list[str]:
+def recorded(script: str, arguments: list[str], device: str | None) -> list[str]:
     """Run a script and return the problems that it had, those with most work first."""
     from clgrad import creation
     from clgrad.cli.dump import execute
@@ -115,7 +118,7 @@ def _recorded(script: str, arguments: list[str], device: str | None) -> list[str
     if status:
         raise ClgradValueError(f"tune: {script} ended with status {status}.")
     if not noted:
-        raise ClgradValueError(f"tune: {script} has no products that can be tuned.")
+        raise ClgradValueError(f"tune: {script} has nothing that can be tuned.")
 
     def weight(text: str) -> float:
         family = choice.family_of(text)
@@ -167,9 +170,9 @@ def _line(report: Any) -> str:
     tried = f"{report.tried} of {report.offered}"
     best = report.measured
     if best is None:
-        return f"{begin}  {report.problem:36} {tried:>10} tried, none measured"
+        return f"{begin}  {report.problem:60} {tried:>10} tried, none measured"
     before, after = (report.work / t / 1e9 for t in (best.before, best.seconds))
     gain = f"{best.gain:.2f} times  {best.choice}" if best.gain > 1 else "stays as it was"
     return (
-        f"{begin}  {report.problem:36} {tried:>10} tried {before:8.1f} -> {after:8.1f} G/s  {gain}"
+        f"{begin}  {report.problem:60} {tried:>10} tried {before:8.1f} -> {after:8.1f} G/s  {gain}"
     )

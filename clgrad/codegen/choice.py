@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clgrad.codegen.spec import Lowered
-from clgrad.dtypes import DType
+from clgrad.dtypes import DType, bfloat16, float16, float64
 from clgrad.traits import DeviceTraits
 
 P = TypeVar("P")
@@ -131,3 +131,41 @@ def forget() -> None:
     """Note problems no longer."""
     global _noted
     _noted = None
+
+
+# ---- operands -----------------------------------------------------------------------------------
+
+
+def random_operand(dtype: DType, count: int, generator: np.random.Generator) -> NDArray[Any]:
+    """Return so many elements as stored: small integers, or floats between -1 and 1."""
+    if dtype.is_integral:
+        return generator.integers(-9 if dtype.is_signed else 0, 9, count).astype(dtype.numpy)
+    values = generator.uniform(-1, 1, count)
+    if dtype is bfloat16:
+        return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    return values.astype(dtype.numpy)
+
+
+def valued(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
+    """Return the numbers of a stored array: in float64, or as they are for integers."""
+    if dtype is bfloat16:
+        return (array.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return array.astype(np.float64) if dtype.is_floating_point else array
+
+
+def expect(
+    values: NDArray[Any], magnitudes: NDArray[Any], terms: int, acc: DType, dtype: DType
+) -> Expected:
+    """Return sums of products with bounds of their errors.
+
+    Args:
+        values: the sums; `magnitudes` those of the absolute values of their terms.
+        terms: how many terms each has.
+        acc: the dtype in which they are made; `dtype` the one in which they are written.
+    """
+    if not dtype.is_floating_point:
+        return Expected(values, np.zeros_like(values), dtype)
+    unit = 2.0**-53 if acc is float64 else 2.0**-24
+    store = {float16: 2.0**-11, bfloat16: 2.0**-8}.get(dtype, unit)
+    sums = (terms + 2) * unit * magnitudes
+    return Expected(values, sums + store * np.abs(values) + 1e-7, dtype)

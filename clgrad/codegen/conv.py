@@ -15,7 +15,10 @@ from __future__ import annotations
 
 from math import prod
 
-from clgrad.codegen import conv_depthwise, conv_gpu
+from clgrad.codegen import conv_depthwise, conv_gpu, conv_weight
+from clgrad.codegen.choice import Family, choose, register
+from clgrad.codegen.conv_choice import Channels, Choice, Direct, Few, Groups, Planes, Points, Taps
+from clgrad.codegen.conv_points import COLUMNS, SPLIT
 from clgrad.codegen.conv_problem import (
     CPU_ITEMS,
     GPU_ITEMS,
@@ -25,8 +28,23 @@ from clgrad.codegen.conv_problem import (
     reach,
 )
 from clgrad.codegen.conv_specs import DirectSpec
-from clgrad.codegen.conv_tiles import count_phases, lower_image, lower_result
-from clgrad.codegen.conv_weight import lower_weight
+from clgrad.codegen.conv_text import (
+    awkward,
+    describe,
+    expected,
+    key_of,
+    operands,
+    parse,
+    result,
+    work,
+)
+from clgrad.codegen.conv_tiles import (
+    count_phases,
+    lower_image,
+    lower_result,
+    prefers_points,
+    tile_shapes,
+)
 from clgrad.codegen.spec import Lowered, LoweredLaunch
 from clgrad.traits import DeviceTraits
 
@@ -34,6 +52,10 @@ SMALL = 1 << 15
 """Multiply-adds below which several launches cost more than they save."""
 PHASES = 16
 """Convolutions of which the gradient for an image may be made."""
+_PATIENCE = 1 << 24
+"""Multiply-adds from which the tuner does not try one sum after the other."""
+_ITEMS = (8, 4, 2, 16, 32)
+"""Work-items for each compute unit that are worth measuring."""
 
 
 def _direct(p: ConvProblem, traits: DeviceTraits) -> Lowered:
@@ -58,20 +80,87 @@ def lower_conv(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
     """
     if prod(problem.shape) == 0:
         return Lowered((), ())
-    if traits.is_cpu and problem.acc.is_floating_point and _work(problem) >= SMALL:
-        if conv_depthwise.suits(problem, traits):
-            return conv_depthwise.lower_depthwise(problem, traits)
-        if problem.what == "forward":
-            return lower_result(problem, traits)
-        if problem.what == "input" and count_phases(problem) <= PHASES:
-            return lower_image(problem, traits)
-        if problem.what == "weight":
-            return lower_weight(problem, traits)
-    if conv_gpu.suits(problem, traits) and _work(problem) >= SMALL:
-        return conv_gpu.lower_gpu(problem, traits)
-    return _direct(problem, traits)
+    choice = choose(FAMILY, problem, traits) or _first(problem, traits)
+    return _lower(problem, choice, traits)
 
 
-def _work(p: ConvProblem) -> int:
-    """Return the number of multiply-adds, those with zeros included."""
-    return p.batch * p.groups * p.out_channels * prod(p.out_size) * p.in_channels * prod(p.kernel)
+def _lower(p: ConvProblem, choice: Choice, traits: DeviceTraits) -> Lowered:
+    if isinstance(choice, Groups):
+        return conv_gpu.lower_gpu(p, choice, traits)
+    if isinstance(choice, Planes):
+        return conv_depthwise.lower_depthwise(p, choice, traits)
+    if isinstance(choice, Taps | Few):
+        return conv_weight.lower_weight(p, choice, traits)
+    if isinstance(choice, Channels | Points):
+        lower = lower_result if p.what == "forward" else lower_image
+        return lower(p, choice, traits)
+    return _direct(p, traits)
+
+
+def _first(p: ConvProblem, traits: DeviceTraits) -> Choice:
+    """Return the cost model's choice for a problem that is not empty."""
+    if p.products < SMALL or not p.acc.is_floating_point:
+        return Direct()
+    if not traits.is_cpu:
+        return conv_gpu.best(p, traits) if conv_gpu.suits(p, traits) else Direct()
+    width = traits.vector_width(p.acc.itemsize)
+    if conv_depthwise.suits(p, traits):
+        return Planes()
+    if p.what == "weight":
+        return Few() if conv_weight.prefers_few(p, width) else Taps()
+    if p.what == "input" and count_phases(p) > PHASES:
+        return Direct()
+    return Points() if prefers_points(p, width) else Channels()
+
+
+def candidates(p: ConvProblem, traits: DeviceTraits) -> list[Choice]:
+    """Return the ways to compute a problem that is not empty, the one estimated best first."""
+    found: list[Choice] = [_first(p, traits)]
+    if p.acc.is_floating_point and traits.is_cpu:
+        found += _on_cpu(p, traits)
+    elif conv_gpu.suits(p, traits):
+        found += conv_gpu.candidates(p, traits)
+    if p.products < _PATIENCE:
+        found.append(Direct())
+    return list(dict.fromkeys(found))
+
+
+def _on_cpu(p: ConvProblem, traits: DeviceTraits) -> list[Choice]:
+    """Return tiles, those of the cost model's kind before others."""
+    width = traits.vector_width(p.acc.itemsize)
+    if p.what == "weight":
+        along = max(p.in_channels, p.kernel[2])
+        shapes = tile_shapes(along, p.out_channels, width, traits)
+        taps = [*(Taps(items=n) for n in _ITEMS), *(Taps(*s) for s in shapes)]
+        few: list[Few] = []
+        if conv_weight.suits_few(p):
+            most = max(1, min(p.out_channels, conv_weight.few_rows(p)))
+            few = [*(Few(items=n) for n in _ITEMS), *map(Few, range(most, 0, -1))]
+        return [*few, *taps] if conv_weight.prefers_few(p, width) else [*taps, *few]
+    if p.what == "input" and count_phases(p) > PHASES:
+        return []
+    channels = p.out_channels if p.what == "forward" else p.in_channels
+    shapes = tile_shapes(p.batch * prod(p.shape[2:]), channels, width, traits)
+    tiles = [*(Channels(items=n) for n in _ITEMS), *(Channels(*s) for s in shapes)]
+    points: list[Points] = []
+    if p.what == "input" or p.stride[2] <= SPLIT:
+        points = [
+            *(Points(items=n) for n in _ITEMS),
+            *(Points(r, c) for r, most in COLUMNS.items() for c in range(most, 0, -1)
+              if r <= channels),
+        ]  # fmt: skip
+    planes: list[Planes] = []
+    if conv_depthwise.suits(p, traits):
+        planes = [*(Planes(items=n) for n in _ITEMS), *map(Planes, conv_depthwise.ROWS)]
+    by_points = prefers_points(p, width)
+    return [*planes, *points, *tiles] if by_points else [*planes, *tiles, *points]
+
+
+FAMILY = register(
+    Family(
+        name="conv", describe=describe, parse=parse, key=key_of, candidates=candidates,
+        lower=_lower, awkward=awkward, operands=operands, expected=expected, result=result,
+        work=work,
+    )
+)  # fmt: skip
+"""What the tuner knows about convolutions."""

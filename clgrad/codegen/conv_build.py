@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from clgrad.codegen.conv_choice import ITEMS
 from clgrad.codegen.conv_problem import ConvProblem, Three, ints
 from clgrad.codegen.conv_specs import PadSpec, PanelSpec
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
 from clgrad.dtypes import DType
 from clgrad.traits import DeviceTraits
 
-ITEMS = 8
-"""Work-items for each compute unit, so that all are busy to the end."""
 ITEM_FLOPS = 1 << 17
 """Least work of a work-item that is worth starting one."""
 
@@ -73,10 +72,11 @@ def ceil_div(a: int, b: int) -> int:
 
 
 class Builder:
-    """Collects launches and scratch buffers of one lowering."""
+    """Collects launches and scratch buffers of one lowering; `items` work-items are wanted."""
 
-    def __init__(self, problem: ConvProblem, traits: DeviceTraits) -> None:
+    def __init__(self, problem: ConvProblem, traits: DeviceTraits, items: int = ITEMS) -> None:
         self.problem = problem
+        self.items = items * traits.compute_units
         self.traits = traits
         self.acc = problem.acc
         self.width = traits.vector_width(problem.acc.itemsize)
@@ -116,7 +116,7 @@ class Builder:
         spec = PadSpec(dtype, self.acc, self.width if strides[4] == 1 else 1, split)
         planes = p.batch * channels
         target = self.scratch(planes * prod(full) + room)
-        wanted = ITEMS * self.traits.compute_units
+        wanted = self.items
         bands = min(full[1], ceil_div(wanted, planes))
         band = ceil_div(full[1], bands)
         row = full[2] * (channels if by_rows else 1)
@@ -146,7 +146,7 @@ class Builder:
             elif inner.x == 1 and inner.size > self.width // 4 and _goes_on(k[:3], self.width):
                 blocks = "short"
             spec = PanelSpec(lines.dtype, self.acc, self.width, columns, blocks)
-            slices = max(1, min(outer, ITEMS * self.traits.compute_units // (batch * panels)))
+            slices = max(1, min(outer, self.items // (batch * panels)))
             part = ceil_div(outer, slices)
             args = (
                 lines.source.buffer, lines.source.offset, target,
@@ -210,7 +210,7 @@ class Convolution:
 
     def strips(self, build: Builder, tiles: int, flops: int, panels: int) -> int:
         """Return how many of `tiles` tiles of `flops` each one work-item takes."""
-        wanted = ceil_div(ITEMS * build.traits.compute_units, panels * build.problem.groups)
+        wanted = ceil_div(build.items, panels * build.problem.groups)
         return ceil_div(tiles, max(1, min(tiles, wanted, tiles * flops // ITEM_FLOPS)))
 
     def extras(self, build: Builder, outer: Sequence[Dim], along: Dim) -> list[tuple[int, ...]]:

@@ -6,7 +6,8 @@ so that what counts is to read x once and to write y once.
 
 from __future__ import annotations
 
-from clgrad.codegen.conv_build import ITEMS, Builder, ceil_div
+from clgrad.codegen.conv_build import Builder, ceil_div
+from clgrad.codegen.conv_choice import Planes
 from clgrad.codegen.conv_problem import ConvProblem, baked, extra_args, ints
 from clgrad.codegen.conv_specs import DepthwiseSpec
 from clgrad.codegen.spec import Lowered, LoweredLaunch
@@ -18,6 +19,8 @@ _TAPS = 64
 """Taps that are written out in the kernel."""
 _SUMS = 8
 """Vectors of sums in registers."""
+ROWS = (4, 3, 2, 1)
+"""Rows of the result that are made at once."""
 
 Taps = tuple[tuple[int, int], ...]
 
@@ -56,9 +59,9 @@ def _reach(phases: tuple[Taps, ...]) -> int:
     return max((offset for taps in phases for _, offset in taps), default=0)
 
 
-def lower_depthwise(p: ConvProblem, traits: DeviceTraits) -> Lowered:
+def lower_depthwise(p: ConvProblem, choice: Planes, traits: DeviceTraits) -> Lowered:
     """Lower the computation of y, or of x."""
-    build = Builder(p, traits)
+    build = Builder(p, traits, choice.items)
     width, forward = build.width, p.what == "forward"
     (down, lead1), (across, lead2) = _phases(p, 1), _phases(p, 2)
     step, split = (p.stride[1], p.stride[2]) if forward else (1, 1)
@@ -67,12 +70,13 @@ def lower_depthwise(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     part = max(points, width) + _reach(across) // split + 1
     part = max(part, ceil_div(lead2 + size[2], split))
     pitch = split * part
-    planes, wanted = p.batch * p.groups, ITEMS * traits.compute_units
+    planes, wanted = p.batch * p.groups, build.items
     most = max(1, _SLOT_BYTES // (pitch * build.acc.itemsize * step))
     band = ceil_div(tall, max(ceil_div(tall, most), min(tall, ceil_div(wanted, planes))))
     bands = ceil_div(tall, band)
     spare = band - 1 if len(down) > 1 else band  # a residue may have a row less
-    rows = max(r for r in (4, 3, 2, 1) if r == 1 or (r <= spare and r * len(across) <= _SUMS))
+    most = min(choice.rows or ROWS[0], spare, _SUMS // len(across))
+    rows = max(r for r in ROWS if r <= max(most, 1))
     slot_rows = (band - 1) * step + _reach(down) + 1
     units = planes * bands
     share = ceil_div(units, min(units, wanted))

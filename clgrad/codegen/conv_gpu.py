@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from clgrad.codegen.conv_build import ceil_div
+from clgrad.codegen.conv_choice import Groups
 from clgrad.codegen.conv_problem import ConvProblem, baked, direct_args, ints, reach
 from clgrad.codegen.conv_specs import GroupSpec
 from clgrad.codegen.matmul_specs import MergeSpec
@@ -17,6 +19,8 @@ _BUSY = 4
 """Groups for each compute unit that keep it busy while some of them wait for memory."""
 _PART_BYTES = 1 << 25
 """What all partial results may take."""
+_WRITTEN = 256
+"""Multiply-adds that are written out: more take registers for what is on its way."""
 
 
 def suits(p: ConvProblem, traits: DeviceTraits) -> bool:
@@ -32,8 +36,8 @@ def _columns(p: ConvProblem) -> int:
     return p.in_channels if p.what == "input" else p.out_channels
 
 
-def shape(p: ConvProblem, traits: DeviceTraits) -> tuple[int, int, int, int, int, int]:
-    """Return (rows, columns, breadth, height, depth, steps written out) of the tiles of a problem.
+def best(p: ConvProblem, traits: DeviceTraits) -> Groups:
+    """Return the tiles for a problem.
 
     Large tiles where there are enough of them; narrow ones for few channels.
     """
@@ -42,17 +46,36 @@ def shape(p: ConvProblem, traits: DeviceTraits) -> tuple[int, int, int, int, int
     summed = p.out_channels if p.what == "input" else p.in_channels
     depth = 4 if p.what != "weight" and summed <= 4 else 8
     if traits.max_work_group < 256:
-        return (4, 4, 8, 8, depth, 4)
+        return Groups(4, 4, 8, 8, depth, 4)
     columns = 4 if n > 32 else 2 if n > 16 else 1
     stack = p.groups * (prod(p.kernel) if p.what == "weight" else 1)
     tall = ceil_div(m, 128) * ceil_div(n, 16 * columns) * stack >= _BUSY * traits.compute_units
     rows = 8 if tall and m >= 128 and 16 * columns * depth >= 256 else 4
-    return (rows, columns, 16, 16, depth if columns * depth >= 16 else 16, 4)
+    return Groups(rows, columns, 16, 16, depth if columns * depth >= 16 else 16, 4)
 
 
-def lower_gpu(p: ConvProblem, traits: DeviceTraits) -> Lowered:
+def candidates(p: ConvProblem, traits: DeviceTraits) -> list[Groups]:
+    """Return the tiles that a device can hold, the one for a problem first."""
+    first = best(p, traits)
+    weight = p.what == "weight"
+    found = [
+        replace(first, rows=rows, columns=columns, tile_k=depth, unroll=unroll, busy=busy)
+        for busy in ((4, 16, 1) if weight else (4,))
+        for rows, columns in ((8, 4), (4, 4), (4, 2), (4, 1), (2, 4), (2, 2))
+        for depth in (8, 16, 4)
+        for unroll in (4, 2, 8)
+        if unroll <= depth and unroll * rows * columns <= _WRITTEN
+    ]
+    return [
+        first,
+        *(g for g in found if g.fits(weight, p.acc.itemsize, traits.local_bytes)),
+    ]
+
+
+def lower_gpu(p: ConvProblem, tiles: Groups, traits: DeviceTraits) -> Lowered:
     """Lower any of the three passes."""
-    rows, columns, breadth, height, depth, unroll = shape(p, traits)
+    rows, columns, depth = tiles.rows, tiles.columns, tiles.tile_k
+    breadth, height, unroll = tiles.breadth, tiles.height, tiles.unroll
     weight = p.what == "weight"
     m = p.in_channels if weight else p.batch * prod(p.shape[2:])
     across, down = ceil_div(m, rows * breadth), ceil_div(_columns(p), columns * height)
@@ -63,7 +86,7 @@ def lower_gpu(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     temporaries: tuple[int, ...] = ()
     if weight:
         points = p.batch * prod(p.out_size)
-        wanted = ceil_div(_BUSY * traits.compute_units, across * down * stack)
+        wanted = ceil_div(tiles.busy * traits.compute_units, across * down * stack)
         room = _PART_BYTES // (count * p.acc.itemsize)
         parts = max(1, min(wanted, room, ceil_div(points, 16 * depth)))
         part = ceil_div(ceil_div(points, parts), depth) * depth

@@ -5,13 +5,14 @@ from __future__ import annotations
 from math import prod
 
 from clgrad.codegen.conv_build import Builder, Convolution, Dim, ceil_div, merge
+from clgrad.codegen.conv_choice import Points
 from clgrad.codegen.conv_problem import baked, extra_args, ints
 from clgrad.codegen.conv_specs import PointsSpec
 from clgrad.codegen.spec import LoweredLaunch
 
 SPLIT = 4
 """Largest stride along a row by which its elements are sorted."""
-_COLUMNS = {1: 4, 2: 6, 3: 6, 4: 5, 6: 4, 8: 3}
+COLUMNS = {1: 4, 2: 6, 3: 6, 4: 5, 6: 4, 8: 3}
 """Vectors of points for so many channels of a tile: what 32 registers hold."""
 
 
@@ -26,7 +27,7 @@ def few_channels(channels: int, points: int, width: int) -> bool:
     return points > 0 and by_points > 1.5 * by_channels
 
 
-def by_points(build: Builder, c: Convolution) -> None:
+def by_points(build: Builder, c: Convolution, choice: Points) -> None:
     """Append the launch of a convolution with lanes along points."""
     p, lanes = build.problem, c.weights.count
     *outer, along = c.points
@@ -35,13 +36,13 @@ def by_points(build: Builder, c: Convolution) -> None:
         last = outer.pop()
         along = Dim(last.size * along.size, along.x, along.y, along.extras)
     outer = [Dim(1, 0, 0, c.none)] * (3 - len(outer)) + outer
-    rows = max(r for r in _COLUMNS if r <= lanes)
+    rows = max(r for r in COLUMNS if r <= min(lanes, choice.rows or lanes))
     narrow = build.traits.vector_bytes == 32
     units = ceil_div(along.size, build.width) * prod(d.size for d in outer)
     t0, t1, t2 = (d.size for d in c.taps)
     taps = (t1, t2) if c.channels == t0 == 1 and 0 < rows * t1 * t2 <= _TAPS else ()
-    most = 4 if taps else _COLUMNS[rows]
-    columns = max(1, min(most // (2 if narrow else 1), units))
+    most = 4 if taps else COLUMNS[rows]
+    columns = max(1, min(choice.columns or most // (2 if narrow else 1), units))
     w = c.weights
     spec = PointsSpec(
         w.dtype, p.out_dtype, build.acc, rows, columns, build.width, c.split, along.y == 1, taps,

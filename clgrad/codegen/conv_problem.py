@@ -66,6 +66,21 @@ class ConvProblem:
             return (self.batch, self.groups * self.in_channels, *self.size)
         return (self.groups * self.out_channels, self.in_channels, *self.kernel)
 
+    @property
+    def products(self) -> int:
+        """The number of multiply-adds, those with zeros included."""
+        points = self.batch * prod(self.out_size)
+        return points * self.groups * self.out_channels * self.in_channels * prod(self.kernel)
+
+
+def output_size(p: ConvProblem) -> Three:
+    """Return the spatial shape of y that x and w give."""
+    a, b, c = (
+        (n + 2 * q - d * (k - 1) - 1) // s + 1
+        for n, q, d, k, s in zip(p.size, p.padding, p.dilation, p.kernel, p.stride, strict=True)
+    )
+    return a, b, c
+
 
 def ints(*values: int) -> tuple[Arg, ...]:
     """Return numbers as kernel arguments."""

@@ -13,6 +13,7 @@ from itertools import product
 from math import gcd, prod
 
 from clgrad.codegen.conv_build import Builder, Convolution, Dim, Lines, Operand, ceil_div, merge
+from clgrad.codegen.conv_choice import Channels, Points, Taps
 from clgrad.codegen.conv_points import SPLIT, by_points, few_channels
 from clgrad.codegen.conv_problem import ConvProblem, Three, baked, extra_args, ints
 from clgrad.codegen.conv_specs import TileSpec
@@ -26,8 +27,8 @@ _LATENCY = 8
 """Independent multiply-adds in flight that keep two units of four cycles busy."""
 
 
-def tile_shape(points: int, lanes: int, width: int, traits: DeviceTraits) -> tuple[int, int]:
-    """Return (rows, columns) of the tile with the least time for `points` by `lanes` sums."""
+def tile_shapes(points: int, lanes: int, width: int, traits: DeviceTraits) -> list[tuple[int, int]]:
+    """Return the (rows, columns) of tiles for `points` by `lanes` sums, the fastest first."""
     registers = 16 if traits.vector_bytes == 32 else 32
     vectors = ceil_div(lanes, width)
 
@@ -42,30 +43,40 @@ def tile_shape(points: int, lanes: int, width: int, traits: DeviceTraits) -> tup
         for columns in (1, 2, 3, 4)
         if rows <= points and columns <= vectors and rows * columns + columns + 1 <= registers
     ]
-    return min(shapes, key=cost)
+    return sorted(shapes, key=cost)
+
+
+def tile_shape(
+    points: int, lanes: int, choice: Channels | Taps, width: int, traits: DeviceTraits
+) -> tuple[int, int]:
+    """Return (rows, columns) of the tile: the chosen one, or as much of it as the sums fill."""
+    if choice.rows:
+        rows = max(r for r in ROWS if r <= min(choice.rows, points))
+        return rows, min(choice.columns, ceil_div(lanes, width))
+    return tile_shapes(points, lanes, width, traits)[0]
 
 
 def _points(
-    dims: list[Dim], lanes: int, width: int, traits: DeviceTraits
+    dims: list[Dim], lanes: int, choice: Channels, width: int, traits: DeviceTraits
 ) -> tuple[list[Dim], Dim, tuple[int, int]]:
     """Return the outer dims of the points, the dim along which tiles lie, and the tile."""
     none = (0,) * len(dims[0].extras)
     merged = merge(dims) or [Dim(1, 0, 1, none)]
     best = len(merged) - 1
-    shape = tile_shape(merged[best].size, lanes, width, traits)
+    shape = tile_shape(merged[best].size, lanes, choice, width, traits)
     if merged[best].size < 6:  # too short: tiles across rows or images
         longest = max(range(len(merged)), key=lambda d: merged[d].size)
         if merged[longest].size > merged[best].size:
             best = longest
-            shape = tile_shape(merged[best].size, lanes, width, traits)
+            shape = tile_shape(merged[best].size, lanes, choice, width, traits)
     outer = [d for k, d in enumerate(merged) if k != best]
     return [Dim(1, 0, 0, none)] * (3 - len(outer)) + outer, merged[best], shape
 
 
-def _by_channels(build: Builder, c: Convolution) -> None:
+def _by_channels(build: Builder, c: Convolution, choice: Channels) -> None:
     """Append the launches of a convolution with lanes along channels."""
     p, lanes = build.problem, c.weights.count
-    outer, along, (rows, columns) = _points(c.points, lanes, build.width, build.traits)
+    outer, along, (rows, columns) = _points(c.points, lanes, choice, build.width, build.traits)
     packed = build.packed(c.weights, columns, p.groups)
     step = along.x if 0 < along.x <= 2 else 0
     spec = TileSpec(
@@ -117,10 +128,17 @@ def padded_image(
     return x, 1
 
 
-def lower_result(p: ConvProblem, traits: DeviceTraits) -> Lowered:
+def prefers_points(p: ConvProblem, width: int) -> bool:
+    """Return whether lanes along points are better used than along channels of y or x."""
+    if p.what == "forward":
+        return few_channels(p.out_channels, p.out_size[2], width) and p.stride[2] <= SPLIT
+    return few_channels(p.in_channels, _shortest(_phases(p, 2)), width)
+
+
+def lower_result(p: ConvProblem, choice: Channels | Points, traits: DeviceTraits) -> Lowered:
     """Lower the computation of y."""
-    build = Builder(p, traits)
-    points = few_channels(p.out_channels, p.out_size[2], build.width) and p.stride[2] <= SPLIT
+    build = Builder(p, traits, choice.items)
+    points = isinstance(choice, Points)
     source = Operand(("in", 0), ("in_offset", 0), p.a_strides)
     x, split = padded_image(build, source, p.a_dtype, points)
     y = _contiguous(p.groups * p.out_channels, p.out_size)
@@ -147,8 +165,15 @@ def lower_result(p: ConvProblem, traits: DeviceTraits) -> Lowered:
         x, p.in_channels, dims, taps, weights, (y[1], p.out_channels * y[1]),
         (0, 0, *build.steps(None)), split,
     )  # fmt: skip
-    (by_points if points else _by_channels)(build, c)
+    _append(build, c, choice)
     return build.lowered()
+
+
+def _append(build: Builder, c: Convolution, choice: Channels | Points) -> None:
+    if isinstance(choice, Points):
+        by_points(build, c, choice)
+    else:
+        _by_channels(build, c, choice)
 
 
 def _contiguous(channels: int, size: Three) -> tuple[int, ...]:
@@ -192,9 +217,14 @@ def count_phases(p: ConvProblem) -> int:
     return prod(min(s, n) for s, n in zip(p.stride, p.size, strict=True))
 
 
-def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
+def _shortest(phases: list[_Phase]) -> int:
+    """Return the points of the least residue that any tap reaches."""
+    return min((f.points for f in phases if f.taps), default=0)
+
+
+def lower_image(p: ConvProblem, choice: Channels | Points, traits: DeviceTraits) -> Lowered:
     """Lower the computation of x."""
-    build = Builder(p, traits)
+    build = Builder(p, traits, choice.items)
     phases = [_phases(p, dim) for dim in range(3)]
     lead, full = [], []
     for dim, n in enumerate(p.out_size):
@@ -203,9 +233,9 @@ def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
         lead.append(before)
         full.append(max([n, *(f.points + f.base for f in used)]) + before)
     y = Operand(("in", 0), ("in_offset", 0), p.a_strides)
-    shortest = min((f.points for f in phases[2] if f.taps), default=0)
-    points = few_channels(p.in_channels, shortest, build.width)
-    room = build.width if points and (y.strides[4] != 1 or shortest < build.width) else 0
+    points = isinstance(choice, Points)
+    short = _shortest(phases[2]) < build.width
+    room = build.width if points and (y.strides[4] != 1 or short) else 0
     y = build.padded(
         y, p.a_dtype, p.groups * p.out_channels, p.out_size, (lead[0], lead[1], lead[2]),
         (full[0], full[1], full[2]), room, by_rows=points and p.out_channels > 1,
@@ -239,5 +269,5 @@ def lower_image(p: ConvProblem, traits: DeviceTraits) -> Lowered:
             y, p.out_channels, dims, taps, weights, (image[1], p.in_channels * image[1]),
             (start, offset, *begins),
         )  # fmt: skip
-        (by_points if points else _by_channels)(build, c)
+        _append(build, c, choice)
     return build.lowered()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from math import prod
 
-from clgrad.codegen.conv_build import ITEMS, Builder, Dim, Lines, Operand, ceil_div
+from clgrad.codegen.conv_build import Builder, Dim, Lines, Operand, ceil_div
+from clgrad.codegen.conv_choice import Few, Taps
 from clgrad.codegen.conv_points import SPLIT, few_channels
 from clgrad.codegen.conv_problem import ConvProblem, ints
 from clgrad.codegen.conv_specs import WeightMergeSpec, WeightPointsSpec, WeightSpec
@@ -28,18 +29,27 @@ _PART_BYTES = 1 << 25
 """What all partial results may take."""
 
 
-def lower_weight(p: ConvProblem, traits: DeviceTraits) -> Lowered:
+def suits_few(p: ConvProblem) -> bool:
+    """Return whether lanes may run along points."""
+    return p.kernel[1] * p.kernel[2] <= _TAPS and p.stride[2] <= SPLIT
+
+
+def prefers_few(p: ConvProblem, width: int) -> bool:
+    """Return whether lanes along points are better used than along the channels of y."""
+    return suits_few(p) and few_channels(p.out_channels, p.out_size[2], width)
+
+
+def lower_weight(p: ConvProblem, choice: Taps | Few, traits: DeviceTraits) -> Lowered:
     """Lower the computation of w."""
-    build = Builder(p, traits)
-    few = few_channels(p.out_channels, p.out_size[2], build.width)
-    if few and p.kernel[1] * p.kernel[2] <= _TAPS and p.stride[2] <= SPLIT:
-        return _by_points(build)
+    build = Builder(p, traits, choice.items)
+    if isinstance(choice, Few):
+        return _by_points(build, choice)
     x, _ = padded_image(build, Operand(("in", 1), ("in_offset", 1), p.b_strides), p.b_dtype)
     taps = [Dim(n, d * s) for n, d, s in zip(p.kernel, p.dilation, x.strides[2:], strict=True)]
     along_channels = p.in_channels >= p.kernel[2]
     channel = Dim(p.in_channels, x.strides[1])
     along, *outer = (channel, *taps) if along_channels else (taps[2], channel, *taps[:2])
-    rows, columns = tile_shape(along.size, p.out_channels, build.width, traits)
+    rows, columns = tile_shape(along.size, p.out_channels, choice, build.width, traits)
     lanes = columns * build.width
     g = p.a_strides
     lines = Lines(
@@ -56,7 +66,7 @@ def lower_weight(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     image_bytes = (deep * prod(p.size) + lanes * points) * build.acc.itemsize
     chunk = max(1, min(p.batch, _NEAR_BYTES // max(image_bytes, 1)))
     result = p.groups * panels * every * rows * lanes
-    parts, blocks = _shares(p, panels, every, chunk, result * build.acc.itemsize, traits)
+    parts, blocks = _shares(p, panels, every, chunk, result * build.acc.itemsize, build.items)
     part = ceil_div(p.batch, parts)
     parts = ceil_div(p.batch, part)
     block = ceil_div(every, blocks)
@@ -84,9 +94,14 @@ def lower_weight(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     return build.lowered()
 
 
-def _by_points(build: Builder) -> Lowered:
+def few_rows(p: ConvProblem) -> int:
+    """Return the channels whose sums for all taps of a plane are kept in registers."""
+    return _REGISTERS // (p.kernel[1] * p.kernel[2])
+
+
+def _by_points(build: Builder, choice: Few) -> Lowered:
     """Lower to vectors of points: few channels would leave most lanes unused."""
-    p, traits = build.problem, build.traits
+    p = build.problem
     source = Operand(("in", 1), ("in_offset", 1), p.b_strides)
     x, step = padded_image(build, source, p.b_dtype, points=True)
     g = Operand(("in", 0), ("in_offset", 0), p.a_strides)
@@ -96,10 +111,10 @@ def _by_points(build: Builder) -> Lowered:
         0 if plain else build.width,
     )  # fmt: skip
     t0, t1, t2 = p.kernel
-    rows = max(1, min(p.out_channels, _REGISTERS // (t1 * t2)))
+    rows = max(1, min(p.out_channels, choice.rows or few_rows(p)))
     blocks = ceil_div(p.out_channels, rows) * t0
     pairs = p.groups * p.in_channels
-    parts = max(1, min(p.batch, ceil_div(ITEMS * traits.compute_units, blocks * pairs)))
+    parts = max(1, min(p.batch, ceil_div(build.items, blocks * pairs)))
     share = ceil_div(p.batch, parts)
     parts = max(1, ceil_div(p.batch, share))
     count = prod(p.shape)
@@ -124,13 +139,13 @@ def _by_points(build: Builder) -> Lowered:
 
 
 def _shares(
-    p: ConvProblem, panels: int, tiles: int, chunk: int, nbytes: int, traits: DeviceTraits
+    p: ConvProblem, panels: int, tiles: int, chunk: int, nbytes: int, items: int
 ) -> tuple[int, int]:
     """Return into how many parts to cut the images, and into how many blocks the tiles.
 
     Parts first: they read different images, blocks read the same ones again.
     """
-    wanted = ceil_div(ITEMS * traits.compute_units, panels * p.groups)
+    wanted = ceil_div(items, panels * p.groups)
     most = max(1, min(ceil_div(p.batch, chunk), _PART_BYTES // max(nbytes, 1)))
     parts = min(wanted, most)
     return parts, max(1, min(tiles, ceil_div(wanted, parts)))

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clgrad.codegen import matmul_tuning as tuning
-from clgrad.codegen.choice import Expected
+from clgrad.codegen.choice import Expected, expect, random_operand, valued
 from clgrad.codegen.matmul_form import Form, MatmulProblem, small_form
 from clgrad.codegen.matmul_specs import sum_dtype
 from clgrad.codegen.matmul_tuning import Dot, Lanes, Slab, Tile
-from clgrad.dtypes import ALL, DType, bfloat16, by_name, float16, float32, float64
+from clgrad.dtypes import ALL, DType, by_name, float32
 from clgrad.errors import ClgradValueError
 from clgrad.traits import DeviceTraits
 
@@ -168,7 +168,9 @@ def awkward(problem: MatmulProblem, choice: Choice) -> list[MatmulProblem]:
 def operands(problem: MatmulProblem, generator: np.random.Generator) -> list[NDArray[Any]]:
     """Return random operands of a problem that is dense but for every second element."""
     return [
-        _random(dtype, 1 + sum(t * (n - 1) for t, n in zip(strides, shape, strict=True)), generator)
+        random_operand(
+            dtype, 1 + sum(t * (n - 1) for t, n in zip(strides, shape, strict=True)), generator
+        )
         for dtype, strides, shape in _sides(problem)
     ]
 
@@ -180,36 +182,16 @@ def _sides(problem: MatmulProblem) -> list[tuple[DType, tuple[int, ...], tuple[i
     ]
 
 
-def _random(dtype: DType, count: int, generator: np.random.Generator) -> NDArray[Any]:
-    if dtype.is_integral:
-        return generator.integers(-9 if dtype.is_signed else 0, 9, count).astype(dtype.numpy)
-    values = generator.uniform(-1, 1, count)
-    if dtype is bfloat16:
-        return (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-    return values.astype(dtype.numpy)
-
-
-def _values(array: NDArray[Any], dtype: DType) -> NDArray[Any]:
-    if dtype is bfloat16:
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float64) if dtype.is_floating_point else array
-
-
 def expected(problem: MatmulProblem, arrays: list[NDArray[Any]]) -> Expected:
     """Return the product, and bounds of the errors of its sums and of the rounding to its dtype."""
     views = []
     for (dtype, strides, shape), array in zip(_sides(problem), arrays, strict=True):
-        value = _values(array, dtype)
+        value = valued(array, dtype)
         steps = tuple(stride * value.itemsize for stride in strides)
         views.append(np.lib.stride_tricks.as_strided(value, shape, steps))
     a, b = views
-    values, dtype = np.matmul(a, b), problem.out_dtype
-    if not dtype.is_floating_point:
-        return Expected(values, np.zeros_like(values), dtype)
-    unit = 2.0**-53 if sum_dtype(problem.a_dtype, problem.b_dtype) is float64 else 2.0**-24
-    store = {float16: 2.0**-11, bfloat16: 2.0**-8}.get(dtype, unit)
-    sums = (problem.k + 2) * unit * (np.abs(a) @ np.abs(b))
-    return Expected(values, sums + store * np.abs(values) + 1e-7, dtype)
+    acc = sum_dtype(problem.a_dtype, problem.b_dtype)
+    return expect(np.matmul(a, b), np.abs(a) @ np.abs(b), problem.k, acc, problem.out_dtype)
 
 
 def result(problem: MatmulProblem) -> tuple[int, DType]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clgrad import dtypes, expr
-from clgrad.bringup.trial import Trial, stored, valued
+from clgrad.bringup.trial import Trial, stored
+from clgrad.codegen.choice import valued
 from clgrad.codegen.matmul import FAMILY, lower_matmul
 from clgrad.codegen.matmul_form import MatmulProblem
 from clgrad.codegen.matmul_tuning import Dot, Lanes, Slab

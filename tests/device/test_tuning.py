@@ -13,6 +13,7 @@ from clgrad.bringup import tune, tuned
 from clgrad.bringup.probe import bring_up
 from clgrad.bringup.tune_worker import measure
 from clgrad.cli.main import main
+from clgrad.cli.tune import recorded
 from clgrad.codegen import choice
 from clgrad.codegen.choice import text_of
 from clgrad.codegen.matmul import FAMILY, lower_matmul
@@ -96,5 +97,21 @@ def test_a_script_says_what_to_tune(device, cache, tmp_path, capsys):
     assert "matmul 24x33x17 NT float32" in capsys.readouterr().out
     script.write_text("import clgrad\nassert clgrad.ones(3).sum().item() == 3\n")
     assert main(command) == 1
-    assert "no products that can be tuned" in capsys.readouterr().err
+    assert "nothing that can be tuned" in capsys.readouterr().err
     assert np.allclose((clgrad.ones(2, 3) @ clgrad.ones(3, 2)).numpy(), 3)
+
+
+def test_all_passes_of_convolutions_are_tuned(device, tmp_path):
+    script = tmp_path / "block.py"
+    script.write_text(
+        "import clgrad\n"
+        "x = clgrad.ones(2, 8, 9, 9, requires_grad=True)\n"
+        "block = clgrad.nn.Sequential(\n"
+        "    clgrad.nn.Conv2d(8, 12, 3, 2, 1), clgrad.nn.ReLU(), clgrad.nn.Conv2d(12, 8, 1))\n"
+        "(block(x) + x[..., ::2, ::2]).square().sum().backward()\n"
+        "assert x.grad.sum().item() != 0\n"
+    )
+    problems = ["2x8x9x9 12x8x3x3 stride=2 padding=1", "2x12x5x5 8x12x1x1"]
+    passes = ("forward", "input", "weight")
+    expected = {f"conv {name} {problem} float32" for name in passes for problem in problems}
+    assert set(recorded(str(script), [], device.id)) == expected

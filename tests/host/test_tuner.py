@@ -16,6 +16,8 @@ from clgrad.bringup.tuned import Measured
 from clgrad.cli.tune import seconds
 from clgrad.codegen import choice
 from clgrad.codegen.choice import candidate_of, choose, text_of
+from clgrad.codegen.conv import FAMILY as CONV
+from clgrad.codegen.conv import lower_conv
 from clgrad.codegen.matmul import FAMILY, lower_matmul
 from clgrad.codegen.matmul_form import MatmulProblem
 from clgrad.codegen.matmul_specs import PackSpec
@@ -29,14 +31,33 @@ TEXTS = [
     "matmul 4x100000x4 TN bfloat16",
 ]  # fmt: skip
 
+CONVOLUTIONS = [
+    "conv forward 8x64x56x56 128x64x3x3 stride=2 padding=1 float32",
+    "conv input 4x6x29x31 10x3x5x3 stride=2x1 padding=2x1 groups=2 float16",
+    "conv weight 12x32x100 24x32x5 dilation=2 float64",
+    "conv forward 2x20x5x9x9 12x20x1x3x3 padding=0x1x1 bfloat16",
+    "conv forward 8x24x28x28 24x1x3x3 padding=1 groups=24 float32",
+]
+
 
 # ---- text ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", [*TEXTS, *CONVOLUTIONS])
 def test_a_problem_is_its_text(text):
-    assert FAMILY.describe(FAMILY.parse(text)) == text
-    assert choice.family_of(text) is FAMILY
+    family = choice.family_of(text)
+    assert family is (CONV if text.startswith("conv") else FAMILY)
+    problem = family.parse(text)
+    assert family.describe(problem) == text
+
+
+def test_a_convolution_is_described_where_operands_are_dense():
+    problem = CONV.parse(CONVOLUTIONS[0])
+    assert CONV.key(CONVOLUTIONS[0].replace("8x64x56", "11x64x56")) == CONV.key(CONVOLUTIONS[0])
+    assert CONV.describe(replace(problem, a_strides=(0,) * 5)) is None
+    assert CONV.describe(replace(problem, b_dtype=dtypes.float16)) is None
+    assert CONV.describe(replace(problem, batch=0)) is None
+    assert CONV.work(problem) == 2 * 8 * 128 * 28 * 28 * 64 * 9
 
 
 def test_a_class_holds_sizes_of_like_kernels():
@@ -56,8 +77,15 @@ def test_folded_batches_and_vectors_are_described_as_they_are_computed():
 
 
 @pytest.mark.parametrize(
-    "text", ["matmul 3x4 NN float32", "matmul 0x3x4 NN float32", "matmul 2x3x4 NN complex64", "mm"]
-)
+    "text",
+    [
+        "matmul 3x4 NN float32", "matmul 0x3x4 NN float32", "matmul 2x3x4 NN complex64", "mm",
+        "conv forward 1x3x4x4 5x4x3x3 float32", "conv forward 1x3x2x2 5x3x3x3 float32",
+        "conv backward 1x3x4x4 5x3x3x3 float32", "conv input 1x3x4x4 5x3x3x3 stride=1x2x3 float32",
+        "conv input 1x3x4x4 5x3x3x3 speed=2 float32", "conv weight 1x3x4x4 5x3x3 float32",
+        "conv weight 1x3x4x4 5x3x3x3 bool", "conv weight 1x3x4x4 5x3x3x3 stride=0 float32",
+    ],
+)  # fmt: skip
 def test_what_is_no_problem_is_refused(text):
     with pytest.raises(ClgradValueError, match="tune: "):
         tune.classes([text])
@@ -76,6 +104,23 @@ def test_times_as_people_write_them(text, expected):
 
 
 # ---- candidates ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("text", CONVOLUTIONS)
+def test_every_candidate_lowers_a_convolution_and_the_awkward_ones(name, text):
+    traits = preset(name)
+    problem = CONV.parse(text)
+    offered = CONV.candidates(problem, traits)
+    if len(offered) > 1:
+        assert candidate_of(CONV, problem, text_of(offered[1]), traits) == offered[1]
+    assert lower_conv(problem, traits) == CONV.lower(problem, offered[0], traits)
+    for candidate in offered:
+        assert CONV.lower(problem, candidate, traits).launches
+        for small in CONV.awkward(problem, candidate):
+            assert CONV.describe(small) is not None
+            assert CONV.work(small) <= CONV.work(problem)
+            assert CONV.lower(small, candidate, traits).launches
 
 
 @pytest.mark.parametrize("name", PRESETS)

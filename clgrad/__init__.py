@@ -43,6 +43,13 @@ from clgrad.creation import (
 )
 from clgrad.creation import resolve_device as _resolve
 from clgrad.creation import resolve_device as device
+from clgrad.determinism import (
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_deterministic_debug_mode,
+    use_deterministic_algorithms,
+)
 from clgrad.dtypes import (
     DType,
     bfloat16,
@@ -280,6 +287,7 @@ __all__ = [
     "UnsupportedDTypeError",
     "VersionError",
     "arange",
+    "are_deterministic_algorithms_enabled",
     "as_tensor",
     "autograd",
     "bfloat16",
@@ -308,6 +316,7 @@ __all__ = [
     "full_like",
     "get_default_device",
     "get_default_dtype",
+    "get_deterministic_debug_mode",
     "get_printoptions",
     "get_rng_state",
     "half",
@@ -320,6 +329,7 @@ __all__ = [
     "int64",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
+    "is_deterministic_algorithms_warn_only_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "is_tensor",
@@ -346,6 +356,7 @@ __all__ = [
     "seed",
     "set_default_device",
     "set_default_dtype",
+    "set_deterministic_debug_mode",
     "set_grad_enabled",
     "set_printoptions",
     "set_rng_state",
@@ -357,6 +368,7 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "use_deterministic_algorithms",
     "zeros",
     "zeros_like",
 ]  # fmt: skip

@@ -164,7 +164,9 @@ def __getattr__(name: str) -> Any:
         from clgrad.func import vmap
 
         return vmap
-    raise AttributeError(f"module 'clgrad' has no attribute {name!r}")
+    from clgrad.absent import missing
+
+    raise missing("clgrad", name)
 
 
 def devices() -> list[Any]:

@@ -174,3 +174,22 @@ def test_what_shares_memory_shares_it_after_pickling() -> None:
 def test_there_is_no_cuda() -> None:
     with interpreted(), pytest.raises(clgrad.DeviceError, match="no CUDA devices"):
         clgrad.ones(2).cuda()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("cuda", "clgrad.accelerator"),
+        ("compile", "leave it out"),
+        ("autocast", "mixed precision"),
+        ("complex64", "real and imaginary"),
+        ("sparse_coo_tensor", "dense"),
+        ("set_num_threads", "runtime decides"),
+        ("zerosx", "'zerosx'$"),
+        ("fft", "complex"),
+    ],
+)
+def test_what_pytorch_has_and_this_has_not_is_said(name, hint):
+    with pytest.raises(AttributeError, match=f"has no attribute.*{hint}"):
+        getattr(clgrad, name)
+    assert not hasattr(clgrad, name)

@@ -126,13 +126,14 @@ def compose(outer: Layout, inner: Layout) -> Layout | None:
             return compose_layouts(outer, inner)
         same = outer.shape == inner.shape and outer.offset == 0 and outer.is_contiguous
         return inner if same else None
-    if outer.strides != Layout.contiguous(inner.shape).strides or outer.ndim != inner.ndim:
+    starts = _starts(outer, inner.shape)
+    if starts is None:
         return None
     beneath = inner.windows if isinstance(inner, Windowed) else (None,) * inner.ndim
     below = inner.shift if isinstance(inner, Windowed) else (0,) * inner.ndim
     windows: list[Window | None] = []
     for d, (above, under) in enumerate(zip(outer.windows, beneath, strict=True)):
-        moved = outer.shift[d]
+        moved = outer.shift[d] + starts[d]
         if under is not None and above is not None:
             if above[0] != "in" or under[0] != "in":
                 return None
@@ -146,12 +147,40 @@ def compose(outer: Layout, inner: Layout) -> Layout | None:
             else:
                 windows.append(("in", max(under[1] - moved, 0), under[2] - moved))
         elif above is not None and above[0] == "turn":
-            windows.append(("turn", above[1], inner.shape[d] * inner.strides[d]))
+            windows.append(("turn", above[1], above[2] // outer.strides[d] * inner.strides[d]))
         else:
             windows.append(above)
-    offset = inner.offset + sum(s * n for s, n in zip(inner.strides, outer.shift, strict=True))
-    shift = tuple([a + b for a, b in zip(outer.shift, below, strict=True)])
+    places = list(zip(outer.shift, starts, strict=True))
+    offset = inner.offset + sum(
+        s * (a + b) for s, (a, b) in zip(inner.strides, places, strict=True)
+    )
+    shift = tuple([a + b + c for (a, b), c in zip(places, below, strict=True)])
     return Windowed(outer.shape, inner.strides, offset, tuple(windows), shift)
+
+
+def _starts(outer: Windowed, shape: Shape) -> Shape | None:
+    """Return where in a contiguous tensor of `shape` the slice begins that `outer` reads.
+
+    None where what it reads is no slice of all dims.
+    """
+    steps = Layout.contiguous(shape).strides
+    if outer.strides != steps or not all(steps):
+        return None
+    rest = outer.offset - sum(s * n for s, n in zip(steps, outer.shift, strict=True))
+    starts = []
+    for d, step in enumerate(steps):
+        start, rest = divmod(rest, step)
+        starts.append(start)
+        window, moved = outer.windows[d], outer.shift[d]
+        if window is None:
+            first, end = moved, moved + outer.shape[d]
+        elif window[0] == "in":
+            first, end = window[1] + moved, window[2] + moved
+        else:
+            first, end = 0, window[2] // step
+        if start + first < 0 or start + end > shape[d]:
+            return None
+    return None if rest else tuple(starts)
 
 
 def read_array(flat: Any, layout: Layout) -> Any:

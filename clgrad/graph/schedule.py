@@ -53,7 +53,8 @@ class PlanStep:
     """A step with its buffers.
 
     Attributes:
-        alloc: (ref, bytes) to allocate before. `donate`: (ref made, ref whose buffer it takes).
+        alloc: (ref, bytes) to allocate before. `donate`: (ref made, ref whose buffer it takes):
+            one of the same dtype, as C lets a compiler move loads past stores of another type.
         copies: (source, target ref, bytes): the old contents that a partial write must keep.
         release: refs whose buffer is not needed afterwards.
         folds: entries that are folded here, from their operand or from partial results.
@@ -366,8 +367,7 @@ class _Buffers:
                 if (
                     ref not in given
                     and self._donatable(ref, position)
-                    and self._size(ref)[0] == self._size(store.ref)[0]
-                    and self._size(ref)[1].itemsize == store.dtype.itemsize
+                    and self._size(ref) == self._size(store.ref)
                     and not (step.group.split and store.row)
                     and all(layout == store.layout and last <= store.phase for layout, last in uses)
                 ):

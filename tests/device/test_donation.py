@@ -219,3 +219,25 @@ def test_a_row_of_constants_does_not_take_the_buffer_that_its_rows_read() -> Non
         return y.detach().numpy()
 
     np.testing.assert_array_equal(step(False), step(True))
+
+
+def test_buffer_is_not_taken_by_another_dtype_of_its_width() -> None:
+    x = made(64)
+
+    def work() -> Any:
+        y = x + 1
+        recorder.flush()
+        parts = (y * 2, y.to(clgrad.int32))
+        del y
+        return parts
+
+    counts = counted(lambda: work()[1])  # C may move a load of a float behind a store of an int
+    assert counts.donations == 0
+
+
+def test_determinants_of_single_numbers() -> None:
+    for _ in range(4):
+        matrices = [made(1, 1), made(1, 1) - 2]
+        made_of = [clgrad.linalg.det(m) for m in matrices]
+        for m, det in zip(matrices, made_of, strict=True):
+            assert det.item() == m.item()

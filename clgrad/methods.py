@@ -15,7 +15,7 @@ from clgrad.calls import function, inplace
 from clgrad.dispatch import apply
 from clgrad.dtypes import DType, as_dtype
 from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
-from clgrad.formats import check_memory_format, contiguous_format, memory_order
+from clgrad.formats import contiguous_format, memory_order
 from clgrad.functional import (
     FAMILIES,
     _at,
@@ -113,8 +113,7 @@ _move = Op(
 
 def _cast(dtype: DType) -> Any:
     def cast(x: Tensor, memory_format: Any = None) -> Tensor:
-        check_memory_format(dtype.name, memory_format)
-        return to(x, dtype)
+        return to(x, dtype, memory_format=memory_format)
 
     cast.__doc__ = f"Return `x` as {dtype.name}."
     return cast

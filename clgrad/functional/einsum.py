@@ -296,7 +296,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
                 f"{d} and second has size {m} in dim {e}."
             )
         if n != m:
-            a, b = (a, b.sum(dim=e, keepdim=True)) if n == 1 else (a.sum(dim=d, keepdim=True), b)
+            if n == 1:
+                b = b.sum(dim=e, keepdim=True, dtype=b.dtype)
+            else:
+                a = a.sum(dim=d, keepdim=True, dtype=a.dtype)
     rows = [d for d in range(a._meta.ndim) if d not in first]
     columns = [d for d in range(b._meta.ndim) if d not in second]
     shape = [*[a._meta.shape[d] for d in rows], *[b._meta.shape[d] for d in columns]]

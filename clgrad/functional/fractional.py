@@ -48,10 +48,10 @@ def _pool(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     if output_size is None and output_ratio is None:
         raise ClgradValueError(f"{op} requires specifying either an output_size or an output_ratio")
-    if input.ndim not in (dims + 1, dims + 2) or not input.numel():
+    if input.ndim not in (dims + 1, dims + 2) or not prod(input.shape[-dims - 1 :]):
         raise ShapeError(
-            f"{op}(): Expected {dims + 1}D or {dims + 2}D tensor with sizes above 0, but got: "
-            f"{list(input.shape)}."
+            f"{op}(): Expected {dims + 1}D or {dims + 2}D tensor with sizes above 0, but for "
+            f"the batch's, but got: {list(input.shape)}."
         )
     size = tuple(input.shape[-dims:])
     if output_size is None:
@@ -83,11 +83,11 @@ def _pool(
         index = index * size[d] + rows.reshape(*x.shape[:2], *shape)
     # of each window (N, C, *out) its elements' places in the image, (…, prod(kernel))
     lead = tuple(x.shape[:2])
-    index = index.expand(*lead, *out, *kernel).reshape(*lead, -1)
-    flat = x.reshape(*lead, -1)
-    windows = flat.detach().gather(-1, index).reshape(*lead, prod(out), -1)
+    index = index.expand(*lead, *out, *kernel).reshape(*lead, prod(out) * prod(kernel))
+    flat = x.reshape(*lead, prod(size))
+    windows = flat.detach().gather(-1, index).reshape(*lead, prod(out), prod(kernel))
     best = windows.argmax(-1, keepdim=True)
-    place = index.reshape(*lead, prod(out), -1).gather(-1, best).squeeze(-1)
+    place = index.reshape(windows.shape).gather(-1, best).squeeze(-1)
     shape_out = (*lead, *out) if input.ndim == dims + 2 else (*lead[1:], *out)
     return flat.gather(-1, place).reshape(shape_out), place.reshape(shape_out)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from clgrad.errors import DTypeError, ShapeError
+from clgrad.functional._out import with_out
 from clgrad.functional.adding import addmm
 from clgrad.functional.products import matmul
 from clgrad.functional.shaping import unsafe_view
 from clgrad.tensor import Tensor
 
 
+@with_out
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return `input @ weight.T + bias`.
 

@@ -100,6 +100,8 @@ def matrix_exp(input: Tensor) -> Tensor:
 @with_out
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """Return the powers 0, 1, …, N - 1 of elements along a new last dim."""
+    if not x.ndim:
+        x = x.unsqueeze(0)
     count = x._meta.shape[-1] if N is None else N
     if count < 0 or (N is not None and N <= 1):
         raise ClgradRuntimeError("linalg.vander: N must be greater than 1.")

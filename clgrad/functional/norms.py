@@ -161,7 +161,11 @@ def matrix_norm(
         return _norm(name, x, 2.0, (rows, columns), keepdim, None)  # type: ignore[no-any-return]
     if ord in _SINGULAR:
         values = svdvals(x.movedim((rows, columns), (-2, -1)))
-        one = values.sum(-1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
+        one: Tensor
+        if not values.shape[-1]:
+            one = values.amin(-1) if ord == -2 else values.sum(-1)
+        else:
+            one = values.sum(-1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
         if keepdim:
             for d in sorted((rows, columns)):
                 one = one.unsqueeze(d)
@@ -170,7 +174,8 @@ def matrix_norm(
         raise ClgradRuntimeError(f"{name}: Order {ord} not supported.")
     summed, other = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = _norm(name, x, 1.0, (summed,), True, None)
-    found = (sums.amax if ord > 0 else sums.amin)(dim=(other,), keepdim=True)
+    largest = sums.amax if x.shape[other] else sums.sum  # 0 is the largest of no norms
+    found = (largest if ord > 0 else sums.amin)(dim=(other,), keepdim=True)
     if keepdim:
         return found  # type: ignore[no-any-return]  # a Tensor
     return found.squeeze((rows, columns))  # type: ignore[no-any-return]  # as above

@@ -58,7 +58,13 @@ def imag(input: Tensor) -> Tensor:
     raise ClgradRuntimeError("imag: imag is not implemented for tensors with non-complex dtypes.")
 
 
-conj = conj_physical = conj_physical_ = resolve_conj = resolve_neg = real
+@with_out
+def conj_physical(input: Tensor) -> Tensor:
+    """Return `input` itself."""
+    return real(input)
+
+
+conj = conj_physical_ = resolve_conj = resolve_neg = real
 
 
 def is_conj(input: Tensor) -> bool:

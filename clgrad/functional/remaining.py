@@ -115,7 +115,7 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
         ClgradValueError: a position that the host knows to be out of range, or no sizes.
     """
     sizes = (shape,) if isinstance(shape, int) else integers("unravel_index", (shape,))
-    if not sizes or min(sizes) < 0:
+    if min(sizes, default=0) < 0:
         raise ClgradValueError(
             f"unravel_index: got shape {list(sizes)}. Expected sizes of 0 or more."
         )

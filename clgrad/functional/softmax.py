@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from clgrad.dispatch import apply
-from clgrad.dtypes import as_dtype
+from clgrad.dtypes import as_dtype, get_default_dtype
 from clgrad.errors import ClgradTypeError, UnsupportedDTypeError
 from clgrad.functional._out import with_out
 from clgrad.layout import wrap_dim
@@ -150,7 +150,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
         keepdim: keep the folded dims as size 1.
     """
     if not input.is_floating_point():
-        input = input.to(as_dtype(float))
+        input = input.to(get_default_dtype())
     dims = dim if isinstance(dim, int) else tuple(dim)
     made: Tensor = apply(_logsumexp_op, (input,), (dims, bool(keepdim)))
     return made

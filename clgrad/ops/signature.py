@@ -291,8 +291,8 @@ def _reduction(
             f"{op.label}: input has dtype {computed.name}. Expected a floating-point dtype. "
             f"Hint: x.float().{op.label}(…) or dtype=clgrad.float32."
         )
-    given = params.get("dtype") is not None and computed is not bool_
-    if op.promote == "integer" and not given and (computed.is_integral or computed is bool_):
+    wanted = params.get("dtype")
+    if op.promote == "integer" and (computed is bool_ or (wanted is None and computed.is_integral)):
         computed = by_name("int64")
     kept = [d for d in range(x.ndim) if d not in dims]
     moved = x.layout.permute((*kept, *dims))
@@ -302,8 +302,8 @@ def _reduction(
     shape = tuple(x.shape[d] for d in kept)
     if count == 0 and not rule.empty and fresh_numel(shape):
         raise EmptyReductionError(op.label, x.shape, dims)
-    result = computed if op.result == "same" else by_name(op.result)
-    fold = fold_of(rule, op.inputs[0], x.dtype, computed, result, count)
+    result = wanted or computed if op.result == "same" else by_name(op.result)
+    fold = fold_of(rule, op.inputs[0], x.dtype, computed, result, count, wanted)
     final = shape
     if params["keepdim"]:
         final = tuple(1 if d in dims else n for d, n in enumerate(x.shape))
@@ -315,19 +315,23 @@ def _reduction(
 
 
 def fold_of(
-    rule: Reduction, operand: str, stored: DType, computed: DType, result: DType, count: int
-) -> Fold:
+    rule: Reduction, operand: str, stored: DType, computed: DType, result: DType, count: int,
+    wanted: DType | None = None,
+) -> Fold:  # fmt: skip
     """Return the typed formulas of a reduction.
 
     Args:
         operand: what `element` calls the element, which is stored as `stored`.
         computed: the dtype in which it is folded; `result` that of what is finished.
         count: number of elements folded.
+        wanted: the dtype to which elements are cast first, if it says more than `computed`: bool.
     """
     acc = computed.compute
     dtypes = tuple(acc if d == "acc" else by_name(d) for d in rule.accumulate)
     element_leaves = {
-        operand: _cast(leaf("x0", stored), computed.compute),
+        operand: _cast(
+            _cast(leaf("x0", stored), bool_) if wanted is bool_ else leaf("x0", stored), acc
+        ),
         INDEX: leaf(INDEX, by_name("int64")),
     }
     sides = {f"{s}{k}": leaf(f"{s}{k}", d) for s in "ab" for k, d in enumerate(dtypes)}

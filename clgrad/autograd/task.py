@@ -12,15 +12,18 @@ from heapq import heappop, heappush
 from typing import Any
 
 from clgrad import dispatch
+from clgrad.autograd.parts import WIDE, Holed, Part, Sum, part_of, rest_of, settled
 from clgrad.autograd.running import Pass
 from clgrad.errors import AutogradError, ClgradTypeError, DeviceError, DTypeError, ShapeError
 from clgrad.ops import creation as _creation  # noqa: F401  # enters the table
 from clgrad.ops.registry import OPS
 from clgrad.tape import anomaly, noting
 from clgrad.tape.hooks import NodeHooks, hook_name
+from clgrad.tape.inplace import CopySlices
 from clgrad.tape.node import LAST, Edge, Node
 from clgrad.tensor import Tensor
 
+_NOTHING: list[Any] = []
 Root = tuple[Node, int, Tensor | None]
 """Where a pass starts: node, output number, and its gradient or None for ones."""
 
@@ -38,12 +41,13 @@ class Task(Pass):
         roots: where it starts.
         node: what is being run.
         callbacks: what is to be called at its end.
+        wide: nodes for which gradients of parts are collected; `apart`: those that may have some.
         notes: what hooks that wait for one another have seen of it.
     """
 
     __slots__ = (
-        "accumulate", "buffers", "callbacks", "captured", "captures", "keep_graph", "needed",
-        "node", "notes", "pending", "pushed", "ready", "roots",
+        "accumulate", "apart", "buffers", "callbacks", "captured", "captures", "keep_graph",
+        "needed", "node", "notes", "pending", "pushed", "ready", "roots", "wide",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +71,8 @@ class Task(Pass):
         self.node: Node | None = None
         self.callbacks: list[Callable[[], Any]] = []
         self.notes: dict[Any, Any] = {}
+        self.wide: set[Node] = set()
+        self.apart: set[Node] = set()
 
     @property
     def limited(self) -> bool:
@@ -89,6 +95,8 @@ class Task(Pass):
                     else:
                         pending[node] = 1
                         stack.append(node)
+        self.wide = {node for node, count in pending.items() if count >= WIDE}
+        self.apart = self.wide | {node for node in pending if node.__class__ is CopySlices}
 
     def find_needed(self, roots: Sequence[Node]) -> None:
         """Find the nodes from which a capture is reached; no others need to run."""
@@ -127,20 +135,49 @@ class Task(Pass):
         if grad._meta is not metas[number]:
             grad = fit(grad, metas[number], None, ())
         old = buffer[number]
-        buffer[number] = grad if old is None else old + grad
+        buffer[number] = grad if old is None else settled(old) + grad
+
+    def take(self, node: Node) -> list[Any]:
+        """Return what flowed into a node whose turn it is."""
+        grads = self.buffers.pop(node, _NOTHING)
+        if not grads:
+            return [None] * len(node._metas)
+        if node in self.wide:
+            settling = [(settled(grad), m) for grad, m in zip(grads, node._metas, strict=True)]
+            return [g if g is None or g._meta is m else fit(g, m, None, ()) for g, m in settling]
+        if node._hooks is not None or self.captures or noting.Switch.open:
+            return [settled(grad) for grad in grads]
+        return grads
+
+    def gather(self, target: Node, number: int, grad: Any) -> None:
+        """Add a gradient, perhaps one of a part, to a buffer whose parts are kept apart."""
+        buffer = self.buffers.get(target)
+        if buffer is None:
+            buffer = self.buffers[target] = [None] * len(target._metas)
+        old = buffer[number]
+        if target in self.wide:
+            if old.__class__ is not Sum:
+                old = buffer[number] = Sum(old)
+            old.add(grad)
+        else:
+            buffer[number] = grad if old is None else settled(old) + settled(grad)
 
     def run(self) -> None:
         """Run nodes until none is ready."""
         ready, buffers, keep = self.ready, self.buffers, self.keep_graph
         plain = not self.captures and self.needed is None and not noting.Switch.open
+        apart = bool(self.apart)
         while ready:
             self.node = node = heappop(ready)[2]
-            grads = buffers.pop(node, None)
-            if grads is None:
-                grads = [None] * len(node._metas)
+            if apart:
+                grads = self.take(node)
+            else:
+                grads = buffers.pop(node, _NOTHING) or [None] * len(node._metas)
             edges = node._edges
             if plain and node._hooks is None:  # nothing of `evaluate` applies but the node itself
-                results = node.apply(grads, None)
+                results = self.parted(node, grads) if apart else None
+                if results is None:
+                    results = node.apply(grads, None)
                 if not keep:
                     node._release()
                 if node._hooks is not None:
@@ -155,12 +192,16 @@ class Task(Pass):
 
     def pass_on(self, edges: Sequence[Edge | None], results: Sequence[Any]) -> None:
         """Add the gradients that a node made to where its edges go."""
-        pending, buffers, needed = self.pending, self.buffers, self.needed
+        pending, buffers, needed, apart = self.pending, self.buffers, self.needed, self.apart
         for edge, grad in zip(edges, results, strict=True):
             if edge is None:
                 continue
             target, number = edge
-            if grad is not None:
+            if grad is not None and apart and target in apart:
+                if grad.__class__ not in (Part, Holed) and grad._meta is not target._metas[number]:
+                    grad = fit(grad, target._metas[number], self.node, results)
+                self.gather(target, number, grad)
+            elif grad is not None:
                 metas = target._metas
                 if grad._meta is not metas[number]:
                     grad = fit(grad, metas[number], self.node, results)
@@ -173,6 +214,15 @@ class Task(Pass):
             if left == 0 and (needed is None or target in needed):
                 self.pushed += 1
                 heappush(self.ready, (-target._seq, self.pushed, target))
+
+    def parted(self, node: Node, grads: Sequence[Any]) -> Sequence[Any] | None:
+        """Return what a node without hooks makes of gradients if that is one of a part, or None."""
+        edge = node._edges[0] if node._edges else None
+        if edge is not None and edge[0] in self.wide:
+            part = part_of(node, grads)
+            if part is not None:
+                return (part,)
+        return rest_of(node, grads) if node in self.apart else None
 
     def evaluate(self, node: Node, grads: list[Any]) -> Sequence[Any]:
         """Run one node with its hooks; returns a gradient for each edge."""
@@ -202,7 +252,8 @@ class Task(Pass):
         if noting.Switch.open:
             results = _watched(node, grads, wanted)
         else:
-            results = node.apply(grads, wanted)
+            made = self.parted(node, grads) if hooks is None and self.apart else None
+            results = node.apply(grads, wanted) if made is None else made
         if not self.keep_graph:
             node._release()
         if len(results) != len(node._edges):

@@ -228,7 +228,7 @@ class _Observed(Task):
         """Run nodes until none is ready."""
         while self.ready:
             node: Any = heappop(self.ready)[2]
-            grads = self.buffers.pop(node, None) or [None] * len(node._metas)
+            grads = self.take(node)
             if isinstance(node, AccumulateGrad):
                 if grads[0] is not None:
                     self.delivered.append((node, grads[0]))

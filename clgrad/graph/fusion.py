@@ -19,14 +19,12 @@ from clgrad.expr.leaves import leaves_of
 from clgrad.graph.fold_order import FoldOrder, fold_order, inverse
 from clgrad.graph.folding import add_fold, finish_chunks
 from clgrad.graph.group import Group, Member, Ref, squeezed
-from clgrad.graph.inlining import CHEAP, cut, inlined, origins, take_inlined, touched
+from clgrad.graph.inlining import CHEAP, MAX_OPS, cut, inlined, origins, take_inlined, touched
 from clgrad.layout import Layout
 from clgrad.ops.signature import Signature, fresh_numel
 from clgrad.traits import DeviceTraits
 from clgrad.windowed import Windowed
 
-MAX_OPS = 64
-"""Operations of one kernel, per element; longer ones spill registers and compile slowly."""
 MAX_OPERANDS = 24
 """Buffers of one kernel (the smallest `max_parameter_size` seen is 1024 bytes)."""
 CANDIDATES = 8
@@ -137,6 +135,9 @@ class Fusion:
 
     def _burden(self, group: Group, e: Ref, points: int) -> float:
         """Return how many elements are moved more if `e` joins `group`."""
+        sig = self.entries[e].sig
+        if not self.room(group, sig.cost, len(sig.reads) + 1):
+            return math.inf
         row = points != group.numel
         if row and not self._row_fits(group, points):
             return math.inf

@@ -24,6 +24,9 @@ CHEAP, DEAR = 4, 16
 """Operations that are rather computed again than read from memory: always, and where that takes no
 more memory traffic than reading the value does (16 of them take as long as writing and reading)."""
 
+MAX_OPS = 64
+"""Operations of one kernel, per element; longer ones spill registers and compile slowly."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -53,11 +56,16 @@ class Cut:
     reads: set[tuple[Ref, Layout]]
 
 
-def cut(fusion: Fusion, group: Group, ref: Ref, layout: Layout, row: bool) -> Cut | None:
+def cut(
+    fusion: Fusion, group: Group, ref: Ref, layout: Layout, row: bool, most: int = MAX_OPS
+) -> Cut | None:
     """Return how `group` would compute `ref`, reached through `layout`, or None if it cannot.
+
+    It cannot where that takes more operations than a kernel has.
 
     Args:
         row: whether it is needed once per row.
+        most: operations from which on it is not worth it, unless all it reads is numbers.
     """
     home = fusion.home[ref]
     root = home.members.get(ref)
@@ -68,6 +76,8 @@ def cut(fusion: Fusion, group: Group, ref: Ref, layout: Layout, row: bool) -> Cu
         return None  # outside there are zeros, not what becomes of zeros
     parts: dict[Expr, Part] = {}
     left: set[Expr] = set()
+    budget = MAX_OPS - group.cost if group.members else MAX_OPS
+    cost = 0
     stack = [root.expr]
     while stack:
         e = stack.pop()
@@ -76,12 +86,17 @@ def cut(fusion: Fusion, group: Group, ref: Ref, layout: Layout, row: bool) -> Cu
         part = _part(fusion, group, home, root, e, layout, row)
         if part is not None:
             parts[e] = part
+            if part.how != "number":
+                budget = min(budget, most)
         elif e.op == "name":
             return None
         else:
             left.add(e)
-            stack.extend(e.args)
-    cost = sum(TABLE[e.op].cost for e in left if e.args)
+            if e.args:
+                cost += TABLE[e.op].cost
+                stack.extend(e.args)
+        if cost > budget:
+            return None
     reads = {
         (p.ref, p.layout)
         for p in parts.values()
@@ -156,7 +171,7 @@ def inlined(
         most: operations that this may cost at each point.
     """
     home = fusion.home[ref]
-    found = cut(fusion, group, ref, layout, row)
+    found = cut(fusion, group, ref, layout, row, max(most, DEAR))
     if found is None:
         return None
     fresh = found.reads - group.reads.keys()

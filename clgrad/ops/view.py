@@ -12,6 +12,7 @@ from typing import Any
 
 from clgrad.layout import Layout
 from clgrad.ops.registry import REQUIRED, Op, composite, view
+from clgrad.ops.slabs import Slabs, slabs
 
 
 def _reshaped(ctx: Any, g: Any) -> tuple[Any]:
@@ -31,7 +32,7 @@ def _transpose_back(ctx: Any, g: Any) -> tuple[Any]:
     return (g.transpose(ctx.param("dim0"), ctx.param("dim1")),)
 
 
-def _embedded(ctx: Any, g: Any) -> tuple[Any]:
+def embedded(ctx: Any, g: Any) -> tuple[Any]:
     """Put the gradient where its elements came from, in zeros of the input's shape."""
     whole = Layout.contiguous(ctx.shape("x"))
     return (g._embed(ctx.again(whole), whole),)
@@ -71,16 +72,16 @@ unsqueeze = view(
     doc="With a new dimension of size 1.",
 )  # fmt: skip
 select = view(
-    "select", Layout.select, _embedded, params=(("dim", REQUIRED), ("index", REQUIRED)),
+    "select", Layout.select, embedded, params=(("dim", REQUIRED), ("index", REQUIRED)),
     doc="One entry along a dimension.",
 )  # fmt: skip
 slice_ = view(
-    "slice", Layout.slice, _embedded,
+    "slice", Layout.slice, embedded,
     params=(("dim", 0), ("start", None), ("end", None), ("step", 1)),
     doc="Entries `start` to `end` along a dimension, every `step`.",
 )  # fmt: skip
 narrow = view(
-    "narrow", Layout.narrow, _embedded,
+    "narrow", Layout.narrow, embedded,
     params=(("dim", REQUIRED), ("start", REQUIRED), ("length", REQUIRED)),
     node_name="SliceBackward0", doc="`length` entries from `start` along a dimension.",
 )  # fmt: skip
@@ -89,7 +90,7 @@ view_ = view(
     doc="The same elements in the same order as another shape.",
 )  # fmt: skip
 diagonal = view(
-    "diagonal", Layout.diagonal, _embedded, params=(("offset", 0), ("dim1", 0), ("dim2", 1)),
+    "diagonal", Layout.diagonal, embedded, params=(("offset", 0), ("dim1", 0), ("dim2", 1)),
     doc="A diagonal of two dimensions, as the last one.",
 )  # fmt: skip
 as_strided = view(
@@ -98,7 +99,7 @@ as_strided = view(
     doc="Any layout over the same storage.",
 )  # fmt: skip
 unfold = view(
-    "unfold", Layout.unfold, _embedded,
+    "unfold", Layout.unfold, embedded,
     params=(("dimension", REQUIRED), ("size", REQUIRED), ("step", REQUIRED)),
     doc="Windows along a dimension; the window is the last one.",
 )  # fmt: skip
@@ -159,10 +160,38 @@ embed_op = composite(
 
 def _embed_many(*arguments: Any) -> Any:
     *gradients, layouts, shape = arguments
+    lying = slabs(layouts, shape)
+    if lying is not None:
+        return _joined(gradients, lying, shape)
     out = gradients[0]._zeros(shape)
     for g, layout in zip(gradients, layouts, strict=True):
         _accumulate(out, g, layout)
     return out
+
+
+def _joined(gradients: Sequence[Any], lying: Slabs, shape: tuple[int, ...]) -> Any:
+    """Return the sum of slabs: joins, with zeros in the gaps."""
+    total: Any = None
+    gaps: dict[int, Any] = {}
+    dense: dict[int, Any] = {}
+    for layer in lying.layers:
+        pieces = []
+        for length, parts in layer:
+            wide = (*shape[: lying.dim], length, *shape[lying.dim + 1 :])
+            if not parts:
+                if length not in gaps:
+                    gaps[length] = gradients[0]._zeros(wide)
+                pieces.append(gaps[length])
+                continue
+            g = gradients[parts[0]]
+            for k in parts[1:]:
+                g = g + gradients[k]
+            if id(g) not in dense:
+                dense[id(g)] = g, g.reshape(wide).contiguous()
+            pieces.append(dense[id(g)][1])
+        made = pieces[0]._cat(pieces, lying.dim)
+        total = made if total is None else total + made
+    return total
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,7 @@
-"""Attention as functions of tensors, composed of ops: two matrix products and a softmax between.
+"""Attention of several heads, composed of maps and of scaled products.
 
-Scores, masks and softmax are row kernels, the scale an epilogue of the first product. Heads are
-views: queries, keys and values of all heads are computed by one product and never copied apart.
+Heads are views: queries, keys and values of all heads are computed by one product and never copied
+apart.
 """
 
 from __future__ import annotations
@@ -11,160 +11,19 @@ import warnings
 from typing import Any
 
 from clgrad.calls import function
-from clgrad.creation import arange, zeros
-from clgrad.dispatch import apply
+from clgrad.creation import zeros
 from clgrad.dtypes import bool_
-from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
+from clgrad.errors import ClgradRuntimeError
 from clgrad.functional.dropout import dropout
 from clgrad.functional.joining import cat
 from clgrad.functional.linear import linear
 from clgrad.functional.products import matmul
+from clgrad.functional.scaled_products import scaled_dot_product_attention
 from clgrad.functional.softmax import softmax
-from clgrad.ops.registry import OPS, REQUIRED, composite
+from clgrad.ops.registry import OPS
 from clgrad.tensor import Tensor
 
 _where = function(OPS["where"])
-
-
-def scaled_dot_product_attention(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:  # fmt: skip
-    """Return averages of values, weighted by the softmax of products of queries and keys.
-
-    Math: softmax(query @ key.T * scale + mask) @ value; rows that are masked altogether give 0.
-
-    Args:
-        query: shape (*, H, L, E).
-        key: shape (*, H, S, E).
-        value: shape (*, H, S, V).
-        attn_mask: broadcasts to (*, H, L, S); booleans say what takes part, floats are added.
-        dropout_p: share of weights that are dropped, whether training or not.
-        is_causal: position i sees positions up to i alone.
-        scale: 1 / sqrt(E) if None.
-        enable_gqa: key and value may have fewer heads, each shared by several of the query.
-
-    Returns:
-        Shape (*, H, L, V).
-
-    Raises:
-        ShapeError: sizes that do not fit together.
-        DTypeError: dtypes that differ, or that are no floats.
-    """
-    _check(query, key, value, attn_mask)
-    if enable_gqa:
-        key, value = _shared(query, key), _shared(query, value)
-    _check_heads(query, key, value)
-    factor = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else float(scale)
-    if query.dtype.itemsize < 4:  # products of halves may leave their range
-        query, factor = query * factor, 1.0
-    alike = query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
-    if alike and attn_mask is None and not dropout_p:
-        made: Tensor = apply(_attend_op, (query, key, value, factor), (bool(is_causal),))
-        return made
-    scores = _scores(query, key, factor, is_causal)
-    if attn_mask is None:
-        weights = softmax(scores, -1)
-    else:
-        lowest = attn_mask.dtype is bool_
-        masked = _where(attn_mask, scores, -math.inf) if lowest else scores + attn_mask
-        weights = _weights(masked)
-    if dropout_p:
-        weights = dropout(weights, dropout_p)
-    return matmul(weights, value)
-
-
-def _scores(query: Any, key: Any, factor: float, causal: bool) -> Any:
-    scores: Any = matmul(query, key.mT)
-    if factor != 1:
-        scores = scores * factor
-    if not causal:
-        return scores
-    rows, columns = scores.shape[-2:]
-    last = arange(rows, device=query.device).unsqueeze(1)
-    return _where(arange(columns, device=query.device) <= last, scores, -math.inf)
-
-
-def _attend(query: Any, key: Any, value: Any, factor: float, causal: bool) -> Any:
-    return matmul(softmax(_scores(query, key, factor, causal), -1), value)
-
-
-def _attend_back(ctx: Any, g: Any) -> tuple[Any, Any, Any]:
-    """Compute the weights again: they are larger than what they are made of."""
-    query, key, value = (ctx.saved(name) for name in ("query", "key", "value"))
-    factor = ctx.param("factor")
-    weights = softmax(_scores(query, key, factor, ctx.param("causal")), -1)
-    up = matmul(g, value.mT)
-    slope = weights * (up - (up * weights).sum(dim=-1, keepdim=True))
-    if factor != 1:
-        slope = slope * factor
-    return matmul(slope, key), matmul(slope.mT, query), matmul(weights.mT, g)
-
-
-_attend_op = composite(
-    "_attend", "query, key, value", _attend, backward=_attend_back, saves=("query", "key", "value"),
-    params=(("factor", REQUIRED), ("causal", False)), numeric=("factor",),
-    node_name="ScaledDotProductFlashAttentionForCpuBackward0", add=False,
-)  # fmt: skip
-
-
-def _weights(scores: Any) -> Any:
-    """Return the softmax of rows, zeros where all of a row is -inf."""
-    if not scores.numel():
-        return scores
-    top = scores.detach().amax(dim=-1, keepdim=True)
-    powers = (scores - _where(top == -math.inf, 0, top)).exp()
-    total = powers.sum(dim=-1, keepdim=True)
-    return powers / _where(total == 0, 1, total)
-
-
-def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> None:
-    op = "scaled_dot_product_attention"
-    ndims = [x.ndim for x in (query, key, value)]
-    if min(ndims) < 2:
-        raise ShapeError(
-            f"{op}: Expected query, key, and value to all be at least 2 dimensional, but got "
-            f"{ndims[0]}, {ndims[1]} and {ndims[2]} dimensions. Hint: shapes are (*, heads, "
-            "length, size)."
-        )
-    names = [x.dtype.name for x in (query, key, value)]
-    if len(set(names)) > 1:
-        raise DTypeError(
-            f"{op}: Expected query, key, and value to have the same dtype, but got {names[0]}, "
-            f"{names[1]} and {names[2]}. Hint: cast them with .to()."
-        )
-    if not query.is_floating_point():
-        raise DTypeError(f"{op}: got {names[0]}. Expected a floating-point dtype. Hint: .float().")
-    if mask is not None and mask.dtype not in (bool_, query.dtype):
-        raise DTypeError(
-            f"{op}: Expected attn_mask dtype to be bool or to match query dtype, but got "
-            f"{mask.dtype.name} for {names[0]}. Hint: mask.bool() for what takes part."
-        )
-
-
-def _check_heads(query: Tensor, key: Tensor, value: Tensor) -> None:
-    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise ShapeError(
-            f"scaled_dot_product_attention: query {list(query.shape)}, key {list(key.shape)} and "
-            f"value {list(value.shape)} do not fit. Expected (*, L, E), (*, S, E) and (*, S, V)."
-        )
-
-
-def _shared(query: Tensor, x: Tensor) -> Tensor:
-    """Return keys or values with each head repeated for the heads of the query that share it."""
-    if x.ndim < 3 or query.ndim < 3 or query.shape[-3] % x.shape[-3]:
-        raise ShapeError(
-            "scaled_dot_product_attention: Number of heads in key and value must divide the "
-            f"number of heads in query, got {list(x.shape)} for {list(query.shape)}."
-        )
-    times = query.shape[-3] // x.shape[-3]
-    spread = x.unsqueeze(-3).expand(*x.shape[:-2], times, *x.shape[-2:])
-    made: Tensor = spread.flatten(-4, -3)
-    return made
-
-
-# ---- several heads -----------------------------------------------------------------------------
 
 
 def canonical_mask(

@@ -334,6 +334,7 @@ def primitive(
     backward: Callable[..., Any] | None = None,
     saves: Saves = (),
     params: Sequence[tuple[str, Any]] = (),
+    numeric: Sequence[str] = (),
     node_name: str = "",
     doc: str = "",
 ) -> Op:
@@ -344,6 +345,7 @@ def primitive(
             kind="primitive",
             inputs=declared(inputs)[0],
             params=tuple(params),
+            numeric=frozenset(numeric),
             shape=shape,
             backward=backward,
             saves=_saves(saves, declared(inputs)[0]),

@@ -8,7 +8,7 @@ from typing import Any
 
 from clgrad import dispatch
 from clgrad.autograd import traces
-from clgrad.autograd.running import running
+from clgrad.autograd.running import hold_back, running
 from clgrad.autograd.task import Root, Task, seed
 from clgrad.creation import current
 from clgrad.tape import anomaly
@@ -50,7 +50,7 @@ def run(
         return _run_nodes(roots, keep_graph, captures, accumulate)
     finally:
         mode.grad = before
-        if not running.composing:
+        if not hold_back():
             dispatch.backend.flush()
 
 

@@ -37,13 +37,29 @@ class Pass:
 
 
 class _Running(threading.local):
+    """This thread's passes.
+
+    Attributes:
+        composing: whether they are steps of something that is still being recorded.
+        unread: somebody will use the gradients of the next pass and drop them at once.
+        held_back: that pass is recorded and not flushed.
+    """
+
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.composing = 0
+        self.unread = self.held_back = False
 
 
 running = _Running()
-"""This thread's passes, and whether they are steps of something that is still being recorded."""
+
+
+def hold_back() -> bool:
+    """Whether a pass that ends here may stay pending: one, until its gradients are used."""
+    if running.composing:
+        return True
+    running.held_back, running.unread = running.unread, False
+    return running.held_back
 
 
 def current() -> Task | None:

@@ -126,7 +126,9 @@ class Fusion:
             ):
                 ordered.append(group)
         if len(ordered) > 1:  # what costs the least memory traffic; of these what runs anyway
-            ordered.sort(key=lambda g: (self._burden(g, e, points), not self._runs(g)))
+            ordered.sort(
+                key=lambda g: (self._burden(g, e, points), not self._runs(g), -len(g.reads))
+            )
         return ordered
 
     def _runs(self, group: Group) -> bool:

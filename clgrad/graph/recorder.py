@@ -134,6 +134,12 @@ def pending(device: Any) -> tuple[int, int, int]:
     return len(recorder.batch.entries), held, saved
 
 
+def mark() -> object:
+    """Return what compares equal until this thread records something or flushes it."""
+    recorders = getattr(local, "recorders", {}).values()
+    return [(id(r.batch), len(r.batch.entries)) for r in recorders]
+
+
 def flush(device: Any = None) -> None:
     """Enqueue what this thread has recorded, on one device or on all; does not wait."""
     for known, recorder in list(getattr(local, "recorders", {}).items()):

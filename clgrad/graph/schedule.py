@@ -7,7 +7,6 @@ when each buffer is released. It is made once per key and run many times.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +14,9 @@ from typing import Any
 from clgrad.dtypes import DType, uint8
 from clgrad.graph.checks import Tested
 from clgrad.graph.fusion import Entry, Fusion
-from clgrad.graph.group import Group, Ref
+from clgrad.graph.group import Ref
 from clgrad.graph.lower import Launch, Step, Store, look, lower
+from clgrad.graph.ordering import earlier, frugal, recorded
 from clgrad.graph.segment import TapeEntry
 from clgrad.layout import relation
 from clgrad.traits import DeviceTraits
@@ -29,6 +29,9 @@ RECIPE_OPS = 16
 against reading a stored value. It also bounds how often a chain over many flushes is recorded."""
 RECIPE_BYTES = 16384
 """Smaller values are stored: recording them again costs more than their memory is worth."""
+WORTHWHILE = 1 / 64
+"""Share of the peak that another order of the steps must save; less is no reason to leave the
+order of recording, which is the one that people expect to see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,23 +141,32 @@ def make_plan(
     tested = Tested(kinds, ~len(leaves)) if kinds else None
     fusion = Fusion(entries, wanted, stored, traits, traced=tested is not None)
     groups = [g for g in fusion.groups if g.stores or g.partials or g.single is not None]
-    order = _order(groups, entries)
+    before = earlier(groups, entries)
     first_temporary = len(entries)
 
     def dtype_of(ref: Ref) -> DType:
         return fusion.temporaries[ref - first_temporary][1]
 
-    steps = [lower(g, entries, dtype_of, traits, tested) for g in order]
+    steps = [lower(g, entries, dtype_of, traits, tested) for g in recorded(groups, before)]
     for e in list(tested.missing) if tested is not None else ():
         assert tested is not None
         dtype = entries[e].sig.meta.dtype
         steps.append(look(e, len(fusion.groups) + e, dtype, tested, traits))
-    kept_alive = _leaves_of_recipes(recipes, entries)
+    kept = [e for e in range(len(entries)) if stored[e] and wanted[e]]
+    buffers = _Buffers(entries, leaves, fusion, set(kept), _leaves_of_recipes(recipes, entries))
+    placed = buffers.place(steps)
+    if tested is None:
+        other = frugal(steps, before, buffers.touched, buffers.bytes, buffers.freed)
+        if other != steps:
+            again = buffers.place(other)
+            if buffers.peak(again) < (1 - WORTHWHILE) * buffers.peak(placed):
+                placed = again
     plan = Plan(
-        [], sorted(recipes), [e for e in range(len(entries)) if stored[e] and wanted[e]], entries,
-        len(entries) + len(fusion.temporaries),
+        placed, sorted(recipes), kept, entries, len(entries) + len(fusion.temporaries),
+        launches=sum(len(s.launches) for s in placed),
+        donations=sum(len(s.donate) for s in placed),
+        copies=sum(len(s.copies) for s in placed),
     )  # fmt: skip
-    _Buffers(plan, steps, entries, leaves, fusion, set(plan.kept), kept_alive).run()
     if tested is not None:
         plan.tested = tested.slots
     return plan
@@ -229,59 +241,6 @@ def _wanted(entries: Sequence[Entry], stored: Sequence[bool]) -> list[bool]:
     return wanted
 
 
-# ---- the order of steps ------------------------------------------------------------------------
-
-
-def _order(groups: Sequence[Group], entries: Sequence[Entry]) -> list[Group]:
-    """Return the groups in an order that computes everything before it is read.
-
-    Readers of an old value come before the write that would take over its buffer, where possible.
-    """
-    before = {g.index: g.before for g in groups}
-    for writer in groups:
-        if writer.single is None or entries[writer.single].base is None:
-            continue
-        base = entries[writer.single].base
-        for reader in groups:
-            if reader is writer or before[reader.index] >> writer.index & 1:
-                continue
-            reads = {ref for ref, _ in reader.reads} | (
-                set(entries[reader.single].sources) if reader.single is not None else set()
-            )
-            if base in reads:
-                new = before[reader.index] | 1 << reader.index
-                before[writer.index] |= new
-                for g in groups:
-                    if before[g.index] >> writer.index & 1:
-                        before[g.index] |= before[writer.index]
-    done = 0
-    present = 0
-    for g in groups:
-        present |= 1 << g.index
-    waiting = {g.index: g for g in groups}
-    ready: list[int] = []
-    order: list[Group] = []
-    blocked = []
-    for g in groups:
-        if before[g.index] & present == 0:
-            heapq.heappush(ready, g.index)
-        else:
-            blocked.append(g.index)
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(waiting.pop(index))
-        done |= 1 << index
-        still = []
-        for other in blocked:
-            if before[other] & present & ~done == 0:
-                heapq.heappush(ready, other)
-            else:
-                still.append(other)
-        blocked = still
-    assert not waiting, "schedule: groups depend on one another in a circle"
-    return order
-
-
 # ---- buffers -----------------------------------------------------------------------------------
 
 
@@ -289,22 +248,39 @@ class _Buffers:
     """Decides allocation, donation and release, step by step."""
 
     def __init__(
-        self, plan: Plan, steps: Sequence[Step], entries: Sequence[Entry],
-        leaves: Sequence[LeafInfo], fusion: Fusion, kept: set[Ref], kept_leaves: set[Ref],
+        self, entries: Sequence[Entry], leaves: Sequence[LeafInfo], fusion: Fusion,
+        kept: set[Ref], kept_leaves: set[Ref],
     ) -> None:  # fmt: skip
-        self.plan = plan
-        self.steps = steps
         self.entries = entries
         self.leaves = leaves
         self.temporaries = fusion.temporaries
         self.kept = kept
         self.kept_leaves = kept_leaves
         self.last_use: dict[Ref, int] = {}
-        for position, step in enumerate(steps):
-            for ref in (*step.reads, *self._bases(step)):
-                self.last_use[ref] = position
-            for store in step.stores:
-                self.last_use.setdefault(store.ref, position)
+
+    def touched(self, step: Step) -> set[Ref]:
+        """Return what a step reads, writes into, and makes."""
+        return {*step.reads, *self._bases(step), *(s.ref for s in step.stores)}
+
+    def bytes(self, ref: Ref) -> int:
+        numel, dtype = self._size(ref)
+        return numel * dtype.itemsize
+
+    def freed(self, ref: Ref) -> bool:
+        """Whether the buffer of `ref` goes with its last use."""
+        if ref < 0:
+            return self.leaves[~ref].owned and ref not in self.kept_leaves
+        return ref not in self.kept
+
+    def peak(self, steps: Sequence[PlanStep]) -> int:
+        """Return by how many bytes buffers grow while these steps run, at most."""
+        live = most = 0
+        for step in steps:
+            live += sum(nbytes for _, nbytes in step.alloc)
+            most = max(most, live + sum(step.scratch))
+            given = {taken for _, taken in step.donate}
+            live -= sum(self.bytes(ref) for ref in step.release if ref not in given)
+        return most
 
     def _bases(self, step: Step) -> tuple[Ref, ...]:
         single = step.group.single
@@ -319,20 +295,18 @@ class _Buffers:
             return meta.numel, meta.dtype
         return self.temporaries[ref - len(self.entries)]
 
-    def _bytes(self, ref: Ref) -> int:
-        numel, dtype = self._size(ref)
-        return numel * dtype.itemsize
-
     def _donatable(self, ref: Ref, position: int) -> bool:
         """Whether nobody needs the buffer of `ref` after this step."""
-        if self.last_use.get(ref) != position or ref in self.kept:
-            return False
-        if ref < 0:
-            return self.leaves[~ref].owned and ref not in self.kept_leaves
-        return True
+        return self.last_use.get(ref) == position and self.freed(ref)
 
-    def run(self) -> None:
-        for position, step in enumerate(self.steps):
+    def place(self, steps: Sequence[Step]) -> list[PlanStep]:
+        """Return the steps with their buffers, in this order."""
+        self.last_use.clear()
+        for position, step in enumerate(steps):
+            for ref in self.touched(step):
+                self.last_use[ref] = position
+        placed = []
+        for position, step in enumerate(steps):
             out = PlanStep(
                 step.launches,
                 tuple({*step.reads, *self._bases(step)}),
@@ -343,14 +317,11 @@ class _Buffers:
             given: set[Ref] = set()
             for store in step.stores:
                 self._place(step, store, position, out, given)
-            touched = {*step.reads, *self._bases(step), *(s.ref for s in step.stores)}
-            for ref in sorted(touched):
+            for ref in sorted(self.touched(step)):
                 if ref in given or self._donatable(ref, position):
                     out.release.append(ref)
-            self.plan.steps.append(out)
-        self.plan.launches = sum(len(s.launches) for s in self.plan.steps)
-        self.plan.donations = sum(len(s.donate) for s in self.plan.steps)
-        self.plan.copies = sum(len(s.copies) for s in self.plan.steps)
+            placed.append(out)
+        return placed
 
     def _place(
         self, step: Step, store: Store, position: int, out: PlanStep, given: set[Ref]
@@ -374,7 +345,7 @@ class _Buffers:
                     given.add(ref)
                     out.donate.append((store.ref, ref))
                     return
-        out.alloc.append((store.ref, self._bytes(store.ref)))
+        out.alloc.append((store.ref, self.bytes(store.ref)))
 
     def _place_write(
         self, step: Step, store: Store, base: Ref, position: int, out: PlanStep, given: set[Ref]
@@ -390,6 +361,6 @@ class _Buffers:
             given.add(base)
             out.donate.append((store.ref, base))
             return
-        out.alloc.append((store.ref, self._bytes(store.ref)))
+        out.alloc.append((store.ref, self.bytes(store.ref)))
         if not self.entries[store.ref].sig.covers:
-            out.copies.append((base, store.ref, self._bytes(base)))
+            out.copies.append((base, store.ref, self.bytes(base)))

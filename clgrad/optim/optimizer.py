@@ -22,6 +22,7 @@ from clgrad.optim.hooked import (
     register_optimizer_step_pre_hook,
     stepping,
 )
+from clgrad.optim.pace import Pace
 from clgrad.tape.grad_mode import enable_grad, set_grad_enabled
 from clgrad.tensor import Tensor
 
@@ -55,6 +56,7 @@ class Optimizer(Hooked):
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         super().__init__()
+        self._pace = Pace()
         if isinstance(params, Tensor | Mapping):
             raise ClgradTypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, "
@@ -116,15 +118,20 @@ class Optimizer(Hooked):
         self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop every parameter's gradient, or fill it with zeros."""
+        """Drop every parameter's gradient, or fill it with zeros.
+
+        Dropped right after each step, gradients need little memory or none: see `pace`.
+        """
         for group in self.param_groups:
             clear_grads(group["params"], set_to_none)
+        if set_to_none:
+            self._pace.dropped()
 
     @stepping
     def step(self, closure: Closure | None = None) -> Any:
         """Change every parameter that has a gradient.
 
-        The new values are enqueued on the device when this returns; it does not wait for them.
+        The new values are pending or enqueued when this returns; it does not wait for them.
 
         Args:
             closure: computes the loss again, with gradients; it is called first.
@@ -139,7 +146,7 @@ class Optimizer(Hooked):
         with set_grad_enabled(bool(self.defaults.get("differentiable"))):
             for group in self.param_groups:
                 self._update(group)
-        dispatch.backend.flush()
+        self._pace.stepped()
         return loss
 
     def _update(self, group: Group) -> None:
@@ -250,6 +257,7 @@ class Optimizer(Hooked):
 
     def __setstate__(self, state: Group) -> None:
         Hooked.__init__(self)
+        self._pace = Pace()
         self.__dict__.update(state)
 
     def __repr__(self) -> str:

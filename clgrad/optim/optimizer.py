@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from clgrad import dispatch
 from clgrad.autograd.clearing import clear_grads
 from clgrad.creation import tensor
 from clgrad.errors import ClgradTypeError, ClgradValueError

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
+from clgrad import dispatch
 from clgrad.errors import AutogradError
 from clgrad.tape.grad_mode import is_multithreading_enabled
 from clgrad.tape.node import AccumulateGrad, Node
@@ -42,13 +43,14 @@ class _Running(threading.local):
     Attributes:
         composing: whether they are steps of something that is still being recorded.
         unread: somebody will use the gradients of the next pass and drop them at once.
-        held_back: that pass is recorded and not flushed.
+        held_back: the tapes on which that pass was left pending, or None.
     """
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.composing = 0
-        self.unread = self.held_back = False
+        self.unread = False
+        self.held_back: object = None
 
 
 running = _Running()
@@ -58,8 +60,9 @@ def hold_back() -> bool:
     """Whether a pass that ends here may stay pending: one, until its gradients are used."""
     if running.composing:
         return True
-    running.held_back, running.unread = running.unread, False
-    return running.held_back
+    unread, running.unread = running.unread, False
+    running.held_back = dispatch.backend.mark()[0] if unread else None
+    return unread
 
 
 def current() -> Task | None:

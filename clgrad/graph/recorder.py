@@ -134,10 +134,10 @@ def pending(device: Any) -> tuple[int, int, int]:
     return len(recorder.batch.entries), held, saved
 
 
-def mark() -> object:
-    """Return what compares equal until this thread records something or flushes it."""
-    recorders = getattr(local, "recorders", {}).values()
-    return [(id(r.batch), len(r.batch.entries)) for r in recorders]
+def mark() -> tuple[object, object]:
+    """Return what compares equal until this thread flushes, and until it records something."""
+    batches = [r.batch for r in getattr(local, "recorders", {}).values()]
+    return [id(b) for b in batches], [len(b.entries) for b in batches]
 
 
 def flush(device: Any = None) -> None:

@@ -34,9 +34,11 @@ class Pace:
 
     def stepped(self) -> None:
         """Begin what is pending after a step, if gradients may still be read."""
-        self._left = running.held_back
-        running.held_back = running.unread = False
+        held_back, running.held_back = running.held_back, None
+        running.unread = False
+        self._left = held_back is not None and held_back == dispatch.backend.mark()[0]
         if not self._left:
+            self.patient &= held_back is None
             dispatch.backend.flush()
         self._mark = dispatch.backend.mark()
         self._stepped_at = time.perf_counter()

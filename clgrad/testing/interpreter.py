@@ -111,9 +111,9 @@ class Interpreter:
         """Count; everything has run already."""
         self.flushes += 1
 
-    def mark(self) -> object:
+    def mark(self) -> tuple[object, object]:
         """Return what compares equal until something is flushed."""
-        return self.flushes
+        return self.flushes, None
 
     def synchronize(self, device: Any = None) -> None:
         """Do nothing."""

@@ -6,6 +6,7 @@ Counts, not times: bytes of the device's pool, Python objects, launches, kernels
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import clgrad
 from clgrad.creation import current
 from clgrad.graph import pending, recorder
+from clgrad.optim import pace
 from clgrad.runtime.profile import counters
 
 
@@ -221,3 +223,40 @@ def test_steady_loop_makes_few_plans(device: Any) -> None:
     before = plans()
     loop(2000)
     assert plans() - before <= 4
+
+
+@pytest.mark.parametrize("rule", ["SGD", "AdamW"])
+def test_gradients_that_are_dropped_after_each_step(
+    device: Any, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not all in memory at once; what is computed is the same as where they are read."""
+    monkeypatch.setattr(pace, "AT_ONCE", math.inf)
+    x = made(16, 96, seed=1)
+
+    def train(read: bool) -> tuple[list[Any], int, int]:
+        params = [made(96, 96, grad=True, seed=k) for k in range(6)]
+        settings = {"momentum": 0.9} if rule == "SGD" else {}
+        optimizer = getattr(clgrad.optim, rule)(params, lr=0.05, **settings)
+        for _ in range(5):
+            clgrad.synchronize()
+            device.pool.reset_peak()
+            before = in_use(device)
+            hidden = x
+            for p in params:
+                hidden = (hidden @ p).tanh()
+            hidden.square().mean().backward()
+            optimizer.step()
+            if read:
+                assert params[0].grad.abs().sum().item() > 0
+            optimizer.zero_grad()
+        recorder.flush()
+        peak = int(device.pool.stats()["allocated.peak"]) - before
+        return [p.detach().numpy() for p in params], peak, sum(p.nbytes for p in params)
+
+    kept, most, gradients = train(read=True)
+    dropped, least, _ = train(read=False)
+    for a, b in zip(kept, dropped, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert most >= gradients
+    # layer by layer: activations, and what one step reads and makes
+    assert least <= gradients // 2 + 8 * x.nbytes

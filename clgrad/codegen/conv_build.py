@@ -13,6 +13,10 @@ from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
 from clgrad.dtypes import DType
 from clgrad.traits import DeviceTraits
 
+PORTION_BYTES, PORTION_IMAGES = 1 << 20, 16
+"""Least of padded images that is worth launches of its own; tiles may lie across images."""
+PORTIONS = 8
+"""Into how many portions images are padded at most."""
 ITEM_FLOPS = 1 << 17
 """Least work of a work-item that is worth starting one."""
 
@@ -83,6 +87,7 @@ class Builder:
         self.extras = problem.epilogue.extras if problem.epilogue else ()
         self.launches: list[LoweredLaunch] = []
         self.temporaries: list[int] = []
+        self._packed: list[tuple[tuple[Lines, int, int], Arg]] = []
 
     def steps(self, dim: int | None) -> tuple[int, ...]:
         """Return the strides of the epilogue's operands along a dim; zeros for no dim."""
@@ -100,10 +105,13 @@ class Builder:
     def padded(
         self, source: Operand, dtype: DType, channels: int, size: Three, lead: Three, full: Three,
         room: int = 0, split: int = 1, by_rows: bool = False,
+        images: tuple[int, int] | None = None, target: Arg | None = None,
     ) -> Operand:  # fmt: skip
         """Return images of spatial shape `full` with `lead` zeros before `size` elements.
 
         Args:
+            images: the first and the number of those that are wanted, if not all.
+            target: scratch that is used again.
             room: elements that may be read beyond the end.
             split: rows are sorted by their elements' place modulo this, which divides `full`.
             by_rows: the same row of all channels lies together, for kernels that go through all
@@ -114,8 +122,9 @@ class Builder:
             return source
         strides = source.strides
         spec = PadSpec(dtype, self.acc, self.width if strides[4] == 1 else 1, split)
-        planes = p.batch * channels
-        target = self.scratch(planes * prod(full) + room)
+        first, count = images or (0, p.batch)
+        planes = count * channels
+        target = target or self.scratch(planes * prod(full) + room)
         wanted = self.items
         bands = min(full[1], ceil_div(wanted, planes))
         band = ceil_div(full[1], bands)
@@ -124,14 +133,17 @@ class Builder:
         to = (channels * plane, full[2] if by_rows else plane, full[1] * row, row)
         args = (
             source.buffer, source.offset, target,
-            *ints(planes, band, channels, *size, *full, *lead, *strides, *to),
+            *ints(first * strides[0], planes, band, channels, *size, *full, *lead, *strides, *to),
         )  # fmt: skip
         grid = (ceil_div(full[1], band), min(planes, wanted), 1)
         self.launches.append(LoweredLaunch(spec, args, grid, (1, 1, 1)))
         return Operand(target, ("int", 0), (*to, 1), full[2])
 
     def packed(self, lines: Lines, columns: int, groups: int) -> Arg:
-        """Return channels in panels of `columns` vectors."""
+        """Return channels in panels of `columns` vectors; the same ones are packed once."""
+        for known, there in self._packed:
+            if known == (lines, columns, groups):
+                return there
         panels = ceil_div(lines.count, columns * self.width)
         k = run_last(lines.k)
         outer, inner = prod(d.size for d in k[:3]), k[3]
@@ -155,7 +167,19 @@ class Builder:
             )  # fmt: skip
             size = (panels, ceil_div(outer, part), batch)
             self.launches.append(LoweredLaunch(spec, args, size, (1, 1, 1)))
+        self._packed.append(((lines, columns, groups), target))
         return target
+
+
+def portions(batch: int, nbytes: int) -> list[tuple[int, int]]:
+    """Return the images to be padded together, as (first, count).
+
+    Args:
+        nbytes: of a padded image.
+    """
+    least = max(ceil_div(batch, PORTIONS), PORTION_BYTES // nbytes, PORTION_IMAGES)
+    count = ceil_div(batch, max(1, batch // least))
+    return [(first, min(count, batch - first)) for first in range(0, batch, count)]
 
 
 def _goes_on(outer: Sequence[Dim], width: int) -> bool:

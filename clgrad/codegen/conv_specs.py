@@ -211,7 +211,7 @@ class PadSpec:
             "conv_pad.cl.j2", "conv_pad", traits,
             memory=tuple((self.x, w) for w in (16, 8, 4, 2) if w <= self.width), stored=self.acc,
             store_width=tuple(w for w in (16, 8, 4, 2, 1) if w <= self.width), epilogue=None,
-            args=("buffer", _LONG, "buffer", *(_LONG,) * 21),
+            args=("buffer", _LONG, "buffer", *(_LONG,) * 22),
             x=self.x, acc=self.acc.cl, width=self.width, split=self.split,
         )  # fmt: skip
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from itertools import product
 from math import gcd, prod
 
-from clgrad.codegen.conv_build import Builder, Convolution, Dim, Lines, Operand, ceil_div, merge
+from clgrad.codegen.conv_build import (
+    Builder,
+    Convolution,
+    Dim,
+    Lines,
+    Operand,
+    ceil_div,
+    merge,
+    portions,
+)
 from clgrad.codegen.conv_choice import Channels, Points, Taps
 from clgrad.codegen.conv_points import SPLIT, by_points, few_channels
 from clgrad.codegen.conv_problem import ConvProblem, Three, baked, extra_args, ints
@@ -236,14 +245,31 @@ def lower_image(p: ConvProblem, choice: Channels | Points, traits: DeviceTraits)
     points = isinstance(choice, Points)
     short = _shortest(phases[2]) < build.width
     room = build.width if points and (y.strides[4] != 1 or short) else 0
-    y = build.padded(
-        y, p.a_dtype, p.groups * p.out_channels, p.out_size, (lead[0], lead[1], lead[2]),
-        (full[0], full[1], full[2]), room, by_rows=points and p.out_channels > 1,
-    )  # fmt: skip
+    channels = p.groups * p.out_channels
+    copied = tuple(full) != p.out_size or p.a_dtype is not build.acc or room
+    image_bytes = channels * prod(full) * build.acc.itemsize
+    target = None
+    for images in portions(p.batch, image_bytes) if copied else [(0, p.batch)]:
+        padded = build.padded(
+            y, p.a_dtype, channels, p.out_size, (lead[0], lead[1], lead[2]),
+            (full[0], full[1], full[2]), room, by_rows=points and p.out_channels > 1,
+            images=images, target=target,
+        )  # fmt: skip
+        target = padded.buffer
+        _add_phases(build, padded, phases, lead, images, choice)
+    return build.lowered()
+
+
+def _add_phases(
+    build: Builder, y: Operand, phases: list[list[_Phase]], lead: list[int],
+    images: tuple[int, int], choice: Channels | Points,
+) -> None:  # fmt: skip
+    """Append the convolutions that make some images, one for each residue of their points."""
+    p = build.problem
     image = _contiguous(p.groups * p.in_channels, p.size)
     w = p.b_strides
     for parts in product(*phases):
-        dims = [Dim(p.batch, y.strides[0], image[0], build.steps(0))]
+        dims = [Dim(images[1], y.strides[0], image[0], build.steps(0))]
         dims += [
             Dim(f.points, y.strides[d], s * image[d], tuple(s * e for e in build.steps(d)))
             for d, f, s in zip((2, 3, 4), parts, p.stride, strict=True)
@@ -263,6 +289,7 @@ def lower_image(p: ConvProblem, choice: Channels | Points, traits: DeviceTraits)
         )  # fmt: skip
         offset, *begins = (
             sum(f.residue * s for f, s in zip(parts, strides[2:], strict=True))
+            + images[0] * strides[0]
             for strides in (image, *(e.strides for e in build.extras))
         )
         c = Convolution(
@@ -270,4 +297,3 @@ def lower_image(p: ConvProblem, choice: Channels | Points, traits: DeviceTraits)
             (start, offset, *begins),
         )  # fmt: skip
         _append(build, c, choice)
-    return build.lowered()

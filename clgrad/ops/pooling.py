@@ -14,7 +14,7 @@ from typing import Any
 from clgrad.codegen.conv_problem import Three
 from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.codegen.window import GATHERS, WindowProblem, lower_window
-from clgrad.dtypes import DType, int32, int64
+from clgrad.dtypes import DType, int16, int32, int64
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import REQUIRED, Op, primitive
 from clgrad.ops.signature import Signature
@@ -87,7 +87,8 @@ def _signature(
 
 def _places(size: tuple[int, ...]) -> DType:
     """Return the dtype of positions in an image of this shape."""
-    return int32 if fresh_numel(size) < 1 << 31 else int64
+    count = fresh_numel(size)
+    return int16 if count <= 1 << 15 else int32 if count <= 1 << 31 else int64
 
 
 def fresh_numel(shape: tuple[int, ...]) -> int:

@@ -13,7 +13,9 @@ import torch
 
 import clgrad
 from clgrad import config
+from clgrad.codegen import conv_build
 from clgrad.graph import recorder, watch
+from clgrad.graph.pending import drop_plans
 from tests.device.against_torch import arrays, assert_close, compare, same_error
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even:UserWarning")
@@ -268,3 +270,44 @@ ERRORS = [
 @pytest.mark.parametrize(("case", "words"), ERRORS, ids=[words for _, words in ERRORS])
 def test_errors(device: Any, case: Any, words: str) -> None:
     same_error(lambda m: case(m, m.ones), words)
+
+
+PORTIONS = [
+    # image, weight, settings: of few channels, of many at a stride, in groups
+    ((45, 3, 6, 20), (18, 3, 3, 3), {}),
+    ((45, 20, 9, 18), (18, 20, 4, 3), {"stride": (2, 1), "padding": 1}),
+    ((45, 6, 8, 7), (18, 3, 3, 3), {"groups": 2, "padding": 1, "dilation": (1, 2)}),
+]
+
+
+@pytest.mark.parametrize("case", PORTIONS, ids=str)
+def test_a_gradient_in_portions_of_the_batch(
+    device: Any, case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scratch is that of a portion; the pointwise op that follows finds the images of its own."""
+    image, weight, settings = case
+    x, w, y = (a.astype("float32") for a in arrays(image, weight, image, seed=5))
+
+    def gradient(m: Any) -> Any:
+        leaf = m.tensor(x, requires_grad=True)
+        made = m.nn.functional.conv2d(leaf.relu() * m.tensor(y), m.tensor(w), **settings)
+        (grad,) = m.autograd.grad(made.square().sum(), [leaf])
+        return grad.numpy()
+
+    def peak() -> int:
+        clgrad.synchronize()
+        device.pool.reset_peak()
+        gradient(clgrad)
+        return int(device.pool.stats()["allocated.peak"])
+
+    recorder.flush()
+    monkeypatch.setattr(conv_build, "PORTION_BYTES", 1 << 30)
+    drop_plans()
+    whole, expected = peak(), gradient(clgrad)
+    monkeypatch.setattr(conv_build, "PORTION_BYTES", 0)
+    drop_plans()
+    assert peak() <= whole
+    np.testing.assert_array_equal(gradient(clgrad), expected)
+    reference = gradient(torch)
+    np.testing.assert_allclose(expected, reference, atol=1e-5 * abs(reference).max())
+    drop_plans()

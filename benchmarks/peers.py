@@ -75,7 +75,9 @@ class Torch:
         call = back if backward_only else both
         return Job(call, self.wait, values, lambda: self.peak(call, leaves, kept))
 
-    def training(self, module: Any, arrays: list[Array], optimizer: Any, trained: Any) -> Job:
+    def training(
+        self, module: Any, arrays: list[Array], optimizer: Any, trained: Any, keeping: bool
+    ) -> Job:
         m = self.m
         net = module(m)
         same_parameters(net, m)
@@ -102,18 +104,24 @@ class Torch:
         rule = optimizer(m, parameters)
 
         def gradients() -> None:
-            rule.zero_grad()
+            if keeping:
+                rule.zero_grad()
             kept[0] = m.nn.functional.cross_entropy(run(x), target)
             kept[0].backward()
 
         def step() -> None:
             gradients()
             rule.step()
+            if not keeping:
+                rule.zero_grad()
             self.flush()
 
         def values() -> list[Array]:
+            rule.zero_grad()
             gradients()
-            return sampled([kept[0].detach().numpy(), *(p.grad.numpy() for p in parameters)])
+            made = sampled([kept[0].detach().numpy(), *(p.grad.numpy() for p in parameters)])
+            rule.zero_grad()
+            return made
 
         return Job(step, self.wait, values, lambda: self.peak(step, parameters, kept))
 

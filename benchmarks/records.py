@@ -108,6 +108,7 @@ def training(
     arrays: Callable[[], list[Array]],
     optimizer: Callable[[Any, Any], Any] | None = None,
     trained: Callable[[Any], Any] | None = None,
+    keeping: bool = False,
 ) -> dict[str, Callable[[Any], Job]]:
     """Return the jobs of a network: forward, cross-entropy, backward, a step of the optimizer.
 
@@ -116,8 +117,9 @@ def training(
         arrays: makes the input and the classes.
         optimizer: `(library, parameters) -> optimizer`; None is inference.
         trained: `(network) -> module` whose parameters are trained; all if not given.
+        keeping: gradients are dropped when the next step begins, and not when this one ends.
     """
-    return {"torch": lambda peer: peer.training(module, arrays(), optimizer, trained)}
+    return {"torch": lambda peer: peer.training(module, arrays(), optimizer, trained, keeping)}
 
 
 def same_parameters(net: Any, library: Any) -> None:

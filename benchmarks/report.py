@@ -102,6 +102,7 @@ class Table:
         lines = [
             f"**{at.device}** ({at.platform}); float32; {versions}", "", reached, "",
             "Speeds are a peer's time over clgrad's: median (least–largest) of the rounds.", "",
+            "A training step drops its gradients at its end, unless they are kept.", "",
             f"| {' | '.join(columns)} |", "|" + "---|" * len(columns),
         ]  # fmt: skip
         self._lines = list(lines)

@@ -111,6 +111,17 @@ WORKLOADS = [
         )
         for batch in (128, 8)
     ),
+    *(
+        Workload(
+            f"{name}, batch 128: training step, gradients kept", "models",
+            training(module, _images(128, 10, *shape), _sgd, keeping=True), 6.0 * 128 * work,
+            rtol=1e-3,
+        )
+        for name, module, shape, work in (
+            ("perceptron 784-512-512-10", _perceptron, (784,), _PERCEPTRON),
+            ("LeNet", _lenet, (1, 28, 28), _LENET),
+        )
+    ),
     Workload(
         "LeNet, batch 128: training step", "models",
         training(_lenet, _images(128, 10, 1, 28, 28), _sgd), 6.0 * 128 * _LENET, rtol=1e-3,

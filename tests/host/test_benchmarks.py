@@ -265,7 +265,7 @@ def test_workloads_are_chosen_by_group_and_name(load: Any) -> None:
         "products",
         "heat",
     }
-    assert len(suite.select("lenet", quick=False)) == 1
+    assert len(suite.select("lenet", quick=False)) == 2
     assert len(suite.select("", quick=True)) < len(every)
     assert all("torch" in one.jobs for one in every)
 

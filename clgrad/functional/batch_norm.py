@@ -178,9 +178,10 @@ def batch_norm(
     op = _batch_norm_op(weight is not None, bias is not None)
     y, mean, _, variance = apply(op, (input, *given), (float(eps),))
     count = input.numel() // max(input.shape[1], 1)
-    with no_grad():
-        _move(running_mean, mean, momentum)
-        _move(running_var, variance, momentum, count / max(count - 1, 1))
+    if count:  # an empty batch says nothing
+        with no_grad():
+            _move(running_mean, mean, momentum)
+            _move(running_var, variance, momentum, count / max(count - 1, 1))
     result: Tensor = y
     return result
 

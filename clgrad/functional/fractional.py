@@ -67,11 +67,12 @@ def _pool(
     x: Any = input if input.ndim == dims + 2 else input.unsqueeze(0)
     if samples is None:
         samples = rand(*x.shape[:2], dims, dtype=x.dtype, device=x.device)
-    if tuple(samples.shape) != (*x.shape[:2], dims):
+    have = tuple(samples.shape)
+    if len(have) != 3 or have[0] < x.shape[0] or have[1:] != (x.shape[1], dims):
         raise ShapeError(
-            f"{op}: expected _random_samples of shape {[*x.shape[:2], dims]}, got "
-            f"{list(samples.shape)}."
+            f"{op}: expected _random_samples of shape {[*x.shape[:2], dims]}, got {list(have)}."
         )
+    samples = samples[: x.shape[0]]
     index: Any = 0
     for d in range(dims):
         # in two dims the first sample is of the columns

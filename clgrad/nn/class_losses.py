@@ -15,11 +15,13 @@ from clgrad.dispatch import apply
 from clgrad.dtypes import int64, uint8
 from clgrad.errors import (
     ClgradIndexError,
+    ClgradNotImplementedError,
     ClgradRuntimeError,
     ClgradValueError,
     DTypeError,
     ShapeError,
 )
+from clgrad.functional.linear import linear
 from clgrad.functional.softmax import log_softmax
 from clgrad.nn.classes import check_targets
 from clgrad.nn.loss_common import chosen, elementwise, reduced
@@ -235,6 +237,69 @@ def _of_probabilities(
         return loss  # type: ignore[no-any-return]  # a Tensor
     total: Tensor = loss.sum()
     return total / (input.numel() // classes) if reduction == "mean" else total
+
+
+def linear_cross_entropy(
+    input: Tensor, linear_weight: Tensor, target: Tensor, *, linear_bias: Tensor | None = None,
+    weight: Tensor | None = None, reduction: str = "mean", ignore_index: int | None = None,
+    label_smoothing: float = 0.0, options: None = None,
+) -> Tensor:  # fmt: skip
+    """Return `cross_entropy` of `linear(input, linear_weight, linear_bias)`.
+
+    Args:
+        input: shape (D) or (N, D).
+        linear_weight: shape (C, D), or (C, *, D) for a loss at each place of `*`, given N.
+        target: class indices, shape () or (N, *), or probabilities, (C) or (N, C, *).
+        linear_bias: shape (C, *).
+        weight: shape (C), factor of each class.
+        reduction: `mean`, `sum` or `none`.
+        ignore_index: a class that counts for nothing; -100 if left out.
+        label_smoothing: share of the probability that is spread over all classes.
+        options: PyTorch's plan to go through the batch in chunks; there is none here.
+
+    Raises:
+        ShapeError: shapes that do not fit. ClgradRuntimeError: `ignore_index` of probabilities.
+        ClgradNotImplementedError: `options`.
+    """
+    op = "linear_cross_entropy"
+    if options is not None:
+        raise ClgradNotImplementedError(
+            f"{op}: options are not supported. Hint: give parts of the batch one after the other, "
+            "and add up their losses."
+        )
+    if input.ndim not in (1, 2):
+        raise ShapeError(f"{op}: expected input with dimensionality 1 or 2, got {input.ndim}")
+    if linear_weight.ndim < 2:
+        raise ShapeError(
+            f"{op}: expected linear_weight with dimensionality at least 2, got {linear_weight.ndim}"
+        )
+    classes, *places, features = linear_weight.shape
+    if input.shape[-1] != features:
+        raise ShapeError(
+            f"{op}: expected equal input and linear_weight last dimensions (in_features), got "
+            f"{input.shape[-1]} and {features}, respectively"
+        )
+    if linear_bias is not None and tuple(linear_bias.shape) != (classes, *places):
+        raise ShapeError(
+            f"{op}: expected linear_bias shape {(classes, *places)}, got {tuple(linear_bias.shape)}"
+        )
+    if places and input.ndim == 1:
+        raise ShapeError(
+            f"{op}: K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} "
+            f"requires batched input, (N, {features}), got unbatched input with shape "
+            f"{tuple(input.shape)}"
+        )
+    shape = (*input.shape[:-1], classes, *places)
+    if tuple(target.shape) == shape and ignore_index is not None:
+        raise ClgradRuntimeError(
+            f"{op}: ignore_index cannot be specified when target contains probabilities"
+        )
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, linear_weight.reshape((-1, features)), bias).reshape(shape)
+    return cross_entropy(
+        logits, target, weight, ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction, label_smoothing=label_smoothing,
+    )  # fmt: skip
 
 
 # ---- margins between classes -------------------------------------------------------------------

@@ -32,6 +32,7 @@ from clgrad.host import array_of
 from clgrad.nn import image_functions
 from clgrad.nn.class_losses import (
     cross_entropy,
+    linear_cross_entropy,
     multi_margin_loss,
     multilabel_margin_loss,
     multilabel_soft_margin_loss,
@@ -121,6 +122,7 @@ __all__ = [
     "l1_loss",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "log_softmax",
     "margin_ranking_loss",
     "mse_loss",

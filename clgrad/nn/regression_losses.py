@@ -44,7 +44,7 @@ _huber = elementwise(
 )  # fmt: skip
 _kl = elementwise(
     "kl_div", "x, t", "(0 if t == 0 else t * log(t)) - t * x",
-    dx="-g * t", dt="g * ((0 if t <= 0 else log(t)) + t / t - x)",
+    dx="-g * t", dt="g * ((0 if t == 0 else log(t)) + t / t - x)",
 )  # fmt: skip
 _kl_log = elementwise(
     "kl_div_log", "x, t", "exp(t) * (t - x)", like="kl_div",
@@ -299,7 +299,7 @@ def gaussian_nll_loss(
         input: expectations, any shape.
         target: shape of `input`, or one that broadcasts.
         var: variances: a number, the shape of `input`, or without its last dim, or with size 1
-            there. It is read on the host, to see that none is negative.
+            in one dim. It is read on the host, to see that none is negative.
         full: add the constant term.
         eps: least variance.
 
@@ -317,7 +317,9 @@ def gaussian_nll_loss(
     have, want = tuple(variance.shape), tuple(input.shape)
     if have == want[:-1]:
         variance = variance.unsqueeze(-1)
-    elif have not in (want, (*want[:-1], 1)):
+    elif have != want and (
+        len(have) != len(want) or sum(b for a, b in zip(want, have, strict=True) if a != b) != 1
+    ):
         raise ClgradValueError("var is of incorrect size")
     if reduction not in ("none", "mean", "sum"):
         raise ClgradValueError(f"{reduction} is not valid")

@@ -47,9 +47,11 @@ class Adafactor(Optimizer):
         check_rate(lr)
         if not beta2_decay <= 0:
             raise ClgradValueError(f"beta2_decay should be <= 0 but is: {beta2_decay}")
-        check_least("epsilon1 value", 0 if eps[0] is None else eps[0])
-        check_least("epsilon2 value", eps[1])
-        check_least("clipping threshold d", d, 1.0)
+        for k, least in enumerate(eps, 1):
+            if least is not None and not least >= 0:
+                raise ClgradValueError(f"epsilon{k} should be >= 0 but is: {least}")
+        if not d >= 1:
+            raise ClgradValueError(f"Clipping threshold d should be >= 1 but is: {d}")
         check_least("weight_decay value", weight_decay)
         defaults = {
             "lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from clgrad.creation import full_like
 from clgrad.optim.optimizer import Group, Optimizer
-from clgrad.optim.settings import Number, check_least, check_rate, count, rate
+from clgrad.optim.settings import Number, check_least, check_modes, check_rate, count, rate
 
 
 class Adagrad(Optimizer):
@@ -43,6 +43,7 @@ class Adagrad(Optimizer):
         fused: bool | None = None,
     ) -> None:  # fmt: skip
         check_rate(lr)
+        check_modes(foreach, fused)
         check_least("lr_decay value", lr_decay)
         check_least("weight_decay value", weight_decay)
         check_least("initial_accumulator_value value", initial_accumulator_value)

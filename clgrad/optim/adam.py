@@ -7,7 +7,17 @@ from typing import Any, ClassVar
 
 from clgrad.creation import zeros_like
 from clgrad.optim.optimizer import Group, Optimizer
-from clgrad.optim.settings import Number, check_betas, check_least, check_rate, count, lerp, rate
+from clgrad.optim.settings import (
+    Number,
+    check_betas,
+    check_least,
+    check_modes,
+    check_operands,
+    check_rate,
+    count,
+    lerp,
+    rate,
+)
 
 
 class Adam(Optimizer):
@@ -32,7 +42,8 @@ class Adam(Optimizer):
         foreach, capturable, fused: kept in the groups for PyTorch's sake; they change nothing.
 
     Raises:
-        ClgradValueError: a setting out of range.
+        ClgradValueError: a setting out of range, or a tensor together with `foreach`.
+        ClgradRuntimeError: both `foreach` and `fused`.
 
     Source: Kingma and Ba 2015; Reddi et al. 2018 (amsgrad); Loshchilov and Hutter 2019.
     """
@@ -47,6 +58,8 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:  # fmt: skip
         check_rate(lr)
+        check_operands(lr, betas, foreach, capturable)
+        check_modes(foreach, fused)
         check_least("epsilon value", eps)
         betas = check_betas(betas)
         check_least("weight_decay value", weight_decay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clgrad.errors import ClgradValueError
+from clgrad.errors import ClgradRuntimeError, ClgradValueError
 from clgrad.tensor import Tensor
 
 Number = Any
@@ -26,6 +26,28 @@ def check_least(name: str, value: Number, least: float = 0.0) -> None:
     """Raise `ClgradValueError` for a setting below `least`."""
     if not value >= least:
         raise ClgradValueError(f"Invalid {name}: {value}. Expected {least:g} or more.")
+
+
+def check_modes(foreach: bool | None, fused: bool | None) -> None:
+    """Raise `ClgradRuntimeError` where two ways of PyTorch's to step are asked for."""
+    if foreach and fused:
+        raise ClgradRuntimeError("`fused` and `foreach` cannot be `True` together.")
+
+
+def check_operands(lr: Number, betas: Sequence[Number], foreach: bool | None, graph: bool) -> None:
+    """Raise `ClgradValueError` for tensors where PyTorch's `foreach` takes numbers.
+
+    Args:
+        graph: whether `capturable`, which allows them.
+    """
+    tensors = [isinstance(beta, Tensor) for beta in betas]
+    if any(tensors) and not all(tensors):
+        raise ClgradValueError("betas must be either both floats or both Tensors")
+    for name, value in (("lr", lr), *((f"betas[{k}]", beta) for k, beta in enumerate(betas))):
+        if isinstance(value, Tensor) and foreach and not graph:
+            raise ClgradValueError(
+                f"{name} as a Tensor is not supported for capturable=False and foreach=True"
+            )
 
 
 def check_betas(betas: Sequence[Number]) -> tuple[float, float]:

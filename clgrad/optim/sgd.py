@@ -7,7 +7,7 @@ from typing import Any
 
 from clgrad.errors import ClgradValueError
 from clgrad.optim.optimizer import Group, Optimizer
-from clgrad.optim.settings import Number, check_least, check_rate, rate
+from clgrad.optim.settings import Number, check_least, check_modes, check_rate, rate
 from clgrad.tensor import Tensor
 
 
@@ -31,6 +31,7 @@ class SGD(Optimizer):
 
     Raises:
         ClgradValueError: a negative setting, or Nesterov's form without momentum.
+        ClgradRuntimeError: both `foreach` and `fused`.
 
     Source: Sutskever et al. 2013, in PyTorch's form, where `lr` multiplies the velocity.
     """
@@ -41,6 +42,7 @@ class SGD(Optimizer):
         foreach: bool | None = None, differentiable: bool = False, fused: bool | None = None,
     ) -> None:  # fmt: skip
         check_rate(lr)
+        check_modes(foreach, fused)
         check_least("momentum value", momentum)
         check_least("weight_decay value", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):

@@ -87,7 +87,8 @@ def test_fractional_pooling(dims: int) -> None:
         made, index = pool(2, (3, 5, 2)[:dims], return_indices=True, _random_samples=samples)(x)
         half = pool(3, output_ratio=0.5, _random_samples=samples)(x)
         (grad,) = m.autograd.grad((made * made).sum() + half.sum(), x)
-        return made.detach(), index, half.detach(), grad
+        one = pool(3, output_ratio=0.5, _random_samples=samples)(x[0])
+        return made.detach(), index, half.detach(), grad, one.detach()
 
     same(program)
 

@@ -81,6 +81,10 @@ CASES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "gaussian_full": (
         lambda r: functional("gaussian_nll_loss", reduction=r, full=True), (X, T, W[:, 0])
     ),
+    "gaussian_by_columns": (
+        lambda r: functional("gaussian_nll_loss", reduction=r), (X, T, W[:1])
+    ),
+    "kl_div_negative": (lambda r: functional("kl_div", reduction=r), (np.log(P), -Q)),
     "hinge_embedding": (lambda r: constant("hinge_embedding_loss", 1, reduction=r), (X, SIGN)),
     "margin_ranking": (
         lambda r: constant("margin_ranking_loss", 2, reduction=r, margin=0.3), (X, T, SIGN)

@@ -146,6 +146,25 @@ def test_settings_that_make_no_sense(name: str) -> None:
         same(lambda m, k=key, v=value: getattr(m.optim, name)([m.ones(2)], **{k: v}), "Invalid ")
 
 
+WAYS: list[tuple[str, Any, str]] = [
+    *(
+        (name, lambda m: {"foreach": True, "fused": True}, "cannot be `True` together")
+        for name in ("SGD", "Adam", "AdamW", "Adagrad")
+    ),
+    ("Adam", lambda m: {"lr": m.tensor(0.1), "foreach": True}, "lr as a Tensor is not supported"),
+    ("AdamW", lambda m: {"betas": (m.tensor(0.9), 0.99)}, "betas must be either both floats"),
+    ("Adam", lambda m: {"betas": (m.tensor(0.9), m.tensor(0.99)), "foreach": True}, "betas[0] as"),
+    ("Adafactor", lambda m: {"eps": (-1.0, 0.1)}, "epsilon1 should be >= 0"),
+    ("Adafactor", lambda m: {"d": 0.5}, "Clipping threshold d should be >= 1"),
+]
+
+
+@pytest.mark.parametrize("k", range(len(WAYS)))
+def test_settings_that_exclude_one_another(k: int) -> None:
+    name, settings, words = WAYS[k]
+    same(lambda m: getattr(m.optim, name)([m.ones(2)], **settings(m)), words)
+
+
 def test_names_and_parameters_listed_twice() -> None:
     def named(m: Any) -> Any:
         a, b, *_ = leaves(m)

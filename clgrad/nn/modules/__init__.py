@@ -82,6 +82,7 @@ from clgrad.nn.modules.lazy import (
     LazyLinear,
 )
 from clgrad.nn.modules.linear import Bilinear, Identity, Linear
+from clgrad.nn.modules.linear_cross_entropy import LinearCrossEntropyLoss
 from clgrad.nn.modules.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -256,6 +257,7 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",

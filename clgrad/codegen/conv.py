@@ -6,6 +6,7 @@ All ranks are brought to three spatial dims. `lower_conv` chooses the variant:
                        channels, `conv_weight`
     CPU   depthwise    one plane after the other, `conv_depthwise`
     GPU   groups       tiles in local memory, `conv_gpu`
+    any   winograd     3 x 3 taps by fewer products, where the user allows it, `conv_winograd`
     any   direct       one sum after the other, for every rank, stride, dilation, groups and dtype
 
 Every sum is made in a fixed order, without atomics.
@@ -15,9 +16,19 @@ from __future__ import annotations
 
 from math import prod
 
-from clgrad.codegen import conv_depthwise, conv_gpu, conv_weight
+from clgrad.codegen import conv_depthwise, conv_gpu, conv_weight, conv_winograd
 from clgrad.codegen.choice import Family, choose, register
-from clgrad.codegen.conv_choice import Channels, Choice, Direct, Few, Groups, Planes, Points, Taps
+from clgrad.codegen.conv_choice import (
+    Channels,
+    Choice,
+    Direct,
+    Few,
+    Groups,
+    Planes,
+    Points,
+    Taps,
+    Winograd,
+)
 from clgrad.codegen.conv_points import COLUMNS, SPLIT
 from clgrad.codegen.conv_problem import (
     CPU_ITEMS,
@@ -85,6 +96,8 @@ def lower_conv(problem: ConvProblem, traits: DeviceTraits) -> Lowered:
 
 
 def _lower(p: ConvProblem, choice: Choice, traits: DeviceTraits) -> Lowered:
+    if isinstance(choice, Winograd):
+        return conv_winograd.lower_winograd(p, choice, traits)
     if isinstance(choice, Groups):
         return conv_gpu.lower_gpu(p, choice, traits)
     if isinstance(choice, Planes):
@@ -101,6 +114,8 @@ def _first(p: ConvProblem, traits: DeviceTraits) -> Choice:
     """Return the cost model's choice for a problem that is not empty."""
     if p.products < SMALL or not p.acc.is_floating_point:
         return Direct()
+    if conv_winograd.suits(p) and conv_winograd.wins(p):
+        return conv_winograd.candidates(p)[0]
     if not traits.is_cpu:
         return conv_gpu.best(p, traits) if conv_gpu.suits(p, traits) else Direct()
     width = traits.vector_width(p.acc.itemsize)
@@ -116,6 +131,8 @@ def _first(p: ConvProblem, traits: DeviceTraits) -> Choice:
 def candidates(p: ConvProblem, traits: DeviceTraits) -> list[Choice]:
     """Return the ways to compute a problem that is not empty, the one estimated best first."""
     found: list[Choice] = [_first(p, traits)]
+    if conv_winograd.suits(p):
+        found += conv_winograd.candidates(p)
     if p.acc.is_floating_point and traits.is_cpu:
         found += _on_cpu(p, traits)
     elif conv_gpu.suits(p, traits):

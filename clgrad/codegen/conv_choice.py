@@ -87,4 +87,15 @@ class Groups:
         return whole and lines and self.tile_k * (tile_m + tile_n + 2) * itemsize <= local_bytes
 
 
-Choice = Direct | Channels | Points | Planes | Taps | Few | Groups
+@dataclass(frozen=True, slots=True)
+class Winograd:
+    """Tiles of `tile` x `tile` points by fewer products, where the accuracy asked for allows it.
+
+    `images` are transformed at once (`conv_winograd.py`); 0 lets the sizes decide.
+    """
+
+    tile: int
+    images: int = 0
+
+
+Choice = Direct | Channels | Points | Planes | Taps | Few | Groups | Winograd

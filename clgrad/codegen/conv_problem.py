@@ -32,6 +32,8 @@ class ConvProblem:
         a_dtype, b_dtype, out_dtype: as stored. Sums are made in `sum_dtype(a_dtype, b_dtype)`.
         epilogue: what happens to the sums of `forward` and `input`, its operands with strides for
             the five dims of the result; None writes them as they are. Floating point only.
+        precision: which sums in float32 may be made otherwise than term by term; see
+            `clgrad.set_float32_conv_precision`.
     """
 
     what: str
@@ -51,6 +53,7 @@ class ConvProblem:
     b_dtype: DType
     out_dtype: DType
     epilogue: Epilogue | None = None
+    precision: str = "highest"
 
     @property
     def acc(self) -> DType:

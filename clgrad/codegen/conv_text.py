@@ -4,7 +4,8 @@
 
 names the pass (`forward`, `input`, `weight`), the shapes of the images and of the weight, then
 stride, padding, dilation and groups where they are not 1, 0, 1 and 1 (`stride=2x1` for each dim),
-then the dtype. Operands are contiguous.
+then the dtype, then the precision where it is `high` or `medium` and makes a difference
+(`clgrad.set_float32_conv_precision`). Operands are contiguous.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clgrad.codegen.choice import Expected, expect, random_operand, valued
-from clgrad.codegen.conv_choice import Channels, Choice, Groups, Planes, Points, Taps
+from clgrad.codegen.conv_choice import Channels, Choice, Groups, Planes, Points, Taps, Winograd
 from clgrad.codegen.conv_problem import ConvProblem, Three, output_size
+from clgrad.codegen.conv_winograd import suits
 from clgrad.codegen.matmul_tuning import size_class
 from clgrad.dtypes import ALL, DType, by_name
 from clgrad.errors import ClgradValueError
 
 _TEXT = re.compile(
     r"conv (forward|input|weight) (\d+(?:x\d+){2,4}) (\d+(?:x\d+){2,4})"
-    r"((?: \w+=\d+(?:x\d+)*)*) (\w+)"
+    r"((?: \w+=\d+(?:x\d+)*)*) (\w+)(?: (high|medium))?"
 )
 _DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
@@ -51,7 +53,9 @@ def describe(p: ConvProblem) -> str | None:
     ]
     settings += [f" groups={p.groups}"] if p.groups > 1 else []
     image, weight = _joined((*x[:2], *x[2 + first :])), _joined((*w[:2], *w[2 + first :]))
-    return f"conv {p.what} {image} {weight}{''.join(settings)} {p.a_dtype.name}"
+    settings.append(f" {p.a_dtype.name}")
+    settings += [f" {p.precision}"] if suits(p) else []
+    return f"conv {p.what} {image} {weight}{''.join(settings)}"
 
 
 def _is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
@@ -105,6 +109,7 @@ def parse(text: str) -> ConvProblem:
     p = ConvProblem(
         found[1], x[0], groups, w[0] // max(groups, 1), w[1], _three(x[2:], 1), (0, 0, 0),
         _three(w[2:], 1), stride, padding, dilation, (), (), dtype, dtype, dtype,
+        precision=found[6] or "highest",
     )  # fmt: skip
     fits = groups > 0 and x[1] == groups * w[1] and w[0] % groups == 0
     if not fits or min(*x, *w, *p.stride, *p.dilation) < 1 or min(output_size(p)) < 1:
@@ -159,6 +164,8 @@ def awkward(p: ConvProblem, choice: Choice) -> list[ConvProblem]:
         points, channels = rows, columns * lanes
     elif isinstance(choice, Points):
         points, channels = columns * lanes, rows
+    elif isinstance(choice, Winograd):
+        points, channels = 4 * choice.tile, 9
     else:
         points, channels = lanes, rows if isinstance(choice, Planes) else 2
     found = []
@@ -207,7 +214,10 @@ def expected(p: ConvProblem, arrays: list[NDArray[Any]]) -> Expected:
         "input": p.out_channels * prod(p.kernel),
         "weight": p.batch * prod(p.out_size),
     }[p.what]
-    return expect(_sums(p, a, b), _sums(p, np.abs(a), np.abs(b)), terms, p.acc, p.out_dtype)
+    magnitudes = _sums(p, np.abs(a), np.abs(b))
+    if suits(p):  # a tile's errors are those of its largest terms, which its transforms enlarge
+        magnitudes = np.full_like(magnitudes, 8 * magnitudes.max())
+    return expect(_sums(p, a, b), magnitudes, terms, p.acc, p.out_dtype)
 
 
 def _sums(p: ConvProblem, a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:

@@ -11,7 +11,13 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.dtypes import bool_
-from clgrad.errors import ClgradTypeError, DTypeError, ShapeError, UnsupportedDTypeError
+from clgrad.errors import (
+    ClgradTypeError,
+    ClgradValueError,
+    DTypeError,
+    ShapeError,
+    UnsupportedDTypeError,
+)
 from clgrad.functional.padding import constant_pad_nd
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.convolution import conv, conv_image, conv_output, conv_weight
@@ -21,20 +27,56 @@ from clgrad.tensor import Tensor
 
 __all__ = [
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "convolution",
+    "convolution", "get_float32_conv_precision", "set_float32_conv_precision",
 ]  # fmt: skip
 METHODS: tuple[str, ...] = ()
 
 Sizes = int | Sequence[int]
 
 _PARAMS = ("stride", "padding", "dilation", "transposed", "output_padding", "groups")
+_PRECISIONS = ("highest", "high", "medium")
+_precision = "highest"
+
+
+def set_float32_conv_precision(precision: str) -> None:
+    """Say how exact convolutions in float32 have to be, as `set_float32_matmul_precision` does.
+
+    Beyond `"highest"`, the default, 3 x 3 convolutions of stride 1 without dilation and groups, and
+    their gradients for the input, may be computed by Winograd's tiles where that is faster:
+
+    - `"high"`: of 2 x 2 points. Errors are about those of `"highest"`.
+    - `"medium"`: also of 4 x 4 points. Errors are 2 to 4 times those of `"highest"`.
+
+    Either way an element of the input that is infinite or NaN makes all points of the tiles that
+    read it NaN, up to 5 beside those whose window holds it. Sums of 16-bit floats, made in float32,
+    count as well; float64 does not. Results are the same every time. For all threads, from the next
+    call on, backward passes included.
+
+    Args:
+        precision: `"highest"`, `"high"` or `"medium"`.
+
+    Raises:
+        ClgradValueError: another text.
+    """
+    global _precision
+    if precision not in _PRECISIONS:
+        raise ClgradValueError(
+            f"set_float32_conv_precision: got {precision!r}. Expected one of "
+            f"{', '.join(map(repr, _PRECISIONS))}."
+        )
+    _precision = precision
+
+
+def get_float32_conv_precision() -> str:
+    """Return what `set_float32_conv_precision` was told last."""
+    return _precision
 
 
 def _forward(
     input: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any,
     transposed: bool, output_padding: Any, groups: int,
 ) -> Tensor:  # fmt: skip
-    geometry = (stride, padding, dilation, groups)
+    geometry = (stride, padding, dilation, groups, _precision)
     if transposed:
         size = _transposed_size(input.shape[2:], weight.shape[2:], geometry, output_padding)
         y: Tensor = apply(conv_image, (input, weight), (size, *geometry))
@@ -48,7 +90,7 @@ def _forward(
 def _transposed_size(
     size: Sequence[int], kernel: Sequence[int], geometry: tuple[Any, ...], extra: Sequence[int]
 ) -> tuple[int, ...]:
-    stride, padding, dilation, _ = geometry
+    stride, padding, dilation = geometry[:3]
     return tuple(
         (n - 1) * s - 2 * p + d * (k - 1) + e + 1
         for n, k, s, p, d, e in zip(size, kernel, stride, padding, dilation, extra, strict=True)
@@ -58,7 +100,8 @@ def _transposed_size(
 def _backward(ctx: Any, g: Any) -> tuple[Any, Any, Any]:
     input, weight = ctx.saved("input"), ctx.saved("weight")
     transposed = ctx.param("transposed")
-    geometry = tuple(ctx.param(name) for name in ("stride", "padding", "dilation", "groups"))
+    names = ("stride", "padding", "dilation", "groups")
+    geometry = (*(ctx.param(name) for name in names), _precision)
     kernel = ctx.shape("weight")[2:]
     dx = dw = db = None
     if ctx.needs("input"):

@@ -23,8 +23,9 @@ from clgrad.ops.signature import Signature, fresh_numel
 from clgrad.traits import DeviceTraits
 
 GEOMETRY = (("stride", REQUIRED), ("padding", REQUIRED), ("dilation", REQUIRED),
-            ("groups", REQUIRED))  # fmt: skip
-"""Tuples with an entry for each spatial dim, and the number of groups."""
+            ("groups", REQUIRED), ("precision", "highest"))  # fmt: skip
+"""Tuples with an entry for each spatial dim, the number of groups, and how exact sums in float32
+are (`clgrad.set_float32_conv_precision`)."""
 
 
 def conv_output(
@@ -69,6 +70,7 @@ def _signature(
         a_dtype=a.dtype,
         b_dtype=b.dtype,
         out_dtype=a.dtype,
+        precision=static["precision"],
     )
     return Signature(
         op, "kernel", space=shape, reads=(a.layout, b.layout), dtypes=(a.dtype, b.dtype),

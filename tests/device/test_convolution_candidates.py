@@ -32,12 +32,16 @@ def check(device: Any, text: str, traits: Any, step: int) -> None:
     offered = FAMILY.candidates(problem, traits)
     assert len(offered) > step
     for k, choice in list(enumerate(offered))[::step]:
-        small = FAMILY.awkward(problem, choice)[k % 3]
-        arrays = FAMILY.operands(small, np.random.default_rng(k))
-        lowered = FAMILY.lower(small, choice, traits)
-        trial = Trial(device, lowered, arrays, *FAMILY.result(small))
-        excess = trial.excess(FAMILY.expected(small, arrays))
-        assert excess <= 0, f"{text_of(choice)} is off by {excess} at {FAMILY.describe(small)}"
+        check_one(device, FAMILY.awkward(problem, choice)[k % 3], choice, traits)
+
+
+def check_one(device: Any, problem: Any, choice: Any, traits: Any) -> None:
+    """Run a candidate."""
+    arrays = FAMILY.operands(problem, np.random.default_rng(0))
+    lowered = FAMILY.lower(problem, choice, traits)
+    trial = Trial(device, lowered, arrays, *FAMILY.result(problem))
+    excess = trial.excess(FAMILY.expected(problem, arrays))
+    assert excess <= 0, f"{text_of(choice)} is off by {excess} at {FAMILY.describe(problem)}"
 
 
 @pytest.mark.parametrize("text", TEXTS)

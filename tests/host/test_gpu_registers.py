@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from clgrad.codegen.conv import FAMILY as CONV
+from clgrad.codegen.conv_choice import Winograd
 from clgrad.codegen.matmul import FAMILY, lower_matmul
 from clgrad.codegen.matmul_specs import GroupSpec
 from clgrad.codegen.matmul_tuning import Slab, slabs
@@ -135,3 +137,32 @@ def test_vectors_are_loaded_as_vectors():
     assert "ld.global.v4.f32" in as_ptx(program, "sm_80")
     _, program = group_kernel("matmul 511x511x511 NN float32")
     assert "ld.global.v4.f32" not in as_ptx(program, "sm_80")
+
+
+# kernel: most registers for tiles of 2 x 2, of 4 x 4 points, on gfx1100; all waves are there
+TRANSFORMS = {
+    "winograd_weight": (44, 96),
+    "winograd_image": (32, 48),
+    "winograd_result": (40, 56),
+}
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+def test_transforms_of_winograd_tiles_stay_in_registers(tile, tmp_path):
+    problem = CONV.parse("conv forward 32x128x28x28 128x128x3x3 padding=1 float32 medium")
+    found = {}
+    for launch in CONV.lower(problem, Winograd(tile), TRAITS).launches:
+        source = launch.spec.render(TRAITS)
+        program = program_text([source], TRAITS.fp64, TRAITS.fp16)
+        name = source.name.removeprefix("cg_").rpartition("_")[0]
+        if name not in TRANSFORMS or name in found:
+            continue
+        registers, scratch, waves = on_amd(program, "gfx1100")
+        assert scratch == 0
+        found[name] = registers, waves
+        if PTXAS is not None:
+            assert on_nvidia(as_ptx(program, "sm_80"), "sm_80", tmp_path)[1] == 0
+    assert found.keys() == TRANSFORMS.keys()
+    for name, (registers, waves) in found.items():
+        assert registers <= TRANSFORMS[name][tile == 4], found
+        assert waves == 16, found

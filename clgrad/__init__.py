@@ -153,7 +153,7 @@ def _install() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name in (
         "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "func", "models",
-        "accelerator",
+        "accelerator", "masked", "signal",
     ):  # fmt: skip
         import importlib
         from importlib.util import find_spec

@@ -1,0 +1,7 @@
+"""Signal processing: windows."""
+
+from __future__ import annotations
+
+from clgrad.signal import windows
+
+__all__ = ["windows"]

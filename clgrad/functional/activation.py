@@ -154,13 +154,20 @@ def softsign(input: Tensor) -> Tensor:
 
 @with_out
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """Return `input` where it is above `threshold`, else `value`."""
-    return _run("_threshold", inplace, input, threshold, value)
+    """Return `input` where it is above `threshold`, else `value`; integers take whole numbers."""
+    return _above(input, threshold, value, inplace)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """Write `value` where `input` is not above `threshold`."""
-    return _run("_threshold", True, input, threshold, value)
+    return _above(input, threshold, value, True)
+
+
+def _above(input: Tensor, limit: float, value: float, inplace: bool) -> Tensor:
+    check_tensor("threshold", input)
+    if input._meta.dtype.kind in "ui":
+        limit, value = int(limit), int(value)
+    return _run("_threshold", inplace, input, limit, value)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from clgrad.dispatch import apply
+from clgrad.dtypes import float32, uint8
 from clgrad.errors import (
     ClgradNotImplementedError,
     ClgradTypeError,
@@ -15,6 +16,7 @@ from clgrad.errors import (
     ShapeError,
 )
 from clgrad.functional import pooling
+from clgrad.functional.averaging import averaged
 from clgrad.ops.registry import REQUIRED, Op, composite
 from clgrad.ops.resampling import resample, resample_back
 from clgrad.tensor import Tensor
@@ -114,7 +116,8 @@ def interpolate(
         align_corners: whether the centres of corner elements stay where they are, or the edges of
             the images.
         recompute_scale_factor: whether the scale follows from the rounded size.
-        antialias: not supported.
+        antialias: whether an element of a smaller image is a weighted mean of all that it covers
+            (bilinear, bicubic and lanczos, 2 dims).
 
     Raises:
         ClgradValueError: settings that contradict one another.
@@ -142,11 +145,8 @@ def interpolate(
                 "interpolate: Anti-alias option is restricted to bilinear, bicubic, and lanczos "
                 "modes and requires a 4-D tensor as input."
             )
-        raise ClgradNotImplementedError(
-            "interpolate: antialias=True is not supported. Hint: mode='area' averages when "
-            "images become smaller."
-        )
-    _check_mode(mode, input.ndim)
+    else:
+        _check_mode(mode, input.ndim)
     if factors is not None:
         new = [int(n * f) for n, f in zip(old, factors, strict=True)]
         if recompute_scale_factor:
@@ -166,14 +166,25 @@ def interpolate(
     scales = tuple(_scale(n, m, f, align) for n, m, f in zip(old, new, given, strict=True))
     kernel = _KERNELS.get(mode, "linear")
     dtype = input._meta.dtype
-    if kernel in ("linear", "cubic") and not dtype.is_floating_point:
+    smooth = antialias or kernel in ("linear", "cubic")
+
+    def resized(x: Any, size: tuple[int, ...], scales: tuple[float, ...]) -> Any:
+        if antialias:
+            return averaged(x, mode, size, scales)
+        static = (size, scales, kernel, align, factors and tuple(map(float, factors)))
+        return apply(_RECORDS[mode, len(old)], (x,), static)
+
+    if dtype is uint8 and smooth and len(old) == 2:  # rounded after each dim, the last one first
+        x: Any = input.to(float32)
+        for across, steps in (((old[0], new[1]), (1.0, scales[1])), (new, (scales[0], 1.0))):
+            x = resized(x, tuple(across), steps).round().clamp(0, 255)
+        return x.to(uint8)  # type: ignore[no-any-return]  # a Tensor
+    if smooth and not dtype.is_floating_point:
         raise ClgradNotImplementedError(
             f"interpolate: mode {mode!r} is not implemented for {dtype.name}. "
             "Hint: input.float(), and round the result."
         )
-    static = (tuple(new), scales, kernel, align, factors and tuple(map(float, factors)))
-    resized: Tensor = apply(_RECORDS[mode, len(old)], (input,), static)
-    return resized
+    return resized(input, tuple(new), scales)  # type: ignore[no-any-return]  # a Tensor
 
 
 def _check_mode(mode: str, ndim: int) -> None:

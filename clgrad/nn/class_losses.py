@@ -341,6 +341,8 @@ def multi_margin_loss(
             "Hint: target.long()."
         )
     classes = input.shape[-1]
+    if target.ndim and input.ndim == 1:
+        input = input.unsqueeze(0)
     target = target.reshape(tuple(input.shape[:-1]))
     _check_weight("multi_margin_loss", weight, classes)
     check_targets("multi_margin_loss", target, classes, 0)

@@ -74,7 +74,7 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
             f"input1: {input1.shape}, input2: {input2.shape}, target: {target.shape} "
         )
-    loss = _positive(-target * (input1 - input2) + margin)
+    loss = _positive(-target * (input1 - input2) + float(margin))
     return reduced(loss, reduction)  # type: ignore[no-any-return]  # a Tensor
 
 

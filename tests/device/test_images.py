@@ -201,3 +201,21 @@ ERRORS = [
 @pytest.mark.parametrize(("case", "words"), ERRORS, ids=[words for _, words in ERRORS])
 def test_errors(device: Any, case: Any, words: str) -> None:
     same_error(lambda m: case(m.nn.functional, m.ones), words)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+def test_interpolate_with_means(device: Any, mode: str) -> None:
+    x = arrays((2, 3, 9, 7))[0]
+    for way in ({"size": (4, 10)}, {"scale_factor": (0.4, 1.7)}, {"size": (5, 3)}):
+        compare(_case("interpolate", mode=mode, antialias=True, **way), [x])
+    compare(_case("interpolate", mode=mode, antialias=True, size=(4, 5)), [x], "float32")
+
+
+def test_interpolate_bytes(device: Any) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (1, 2, 9, 7)).astype("uint8")
+    for mode, means in (("bilinear", False), ("bilinear", True), ("bicubic", True)):
+        way = {"size": (4, 10), "mode": mode, "antialias": means}
+        ours = clgrad.nn.functional.interpolate(clgrad.tensor(x), **way)
+        theirs = torch.nn.functional.interpolate(torch.tensor(x), **way)
+        assert ours.dtype is clgrad.uint8  # PyTorch has weights of 16 bits, and so may be 1 off
+        assert np.abs(ours.numpy().astype(int) - theirs.numpy().astype(int)).max() <= 1

@@ -15,13 +15,14 @@ from clgrad.tape.inplace import accumulator, edge_of
 from clgrad.tape.node import Edge
 from clgrad.tensor import Size, Tensor
 
+_PLACES = (Tensor, GradientEdge)
 Place = Tensor | GradientEdge
 Places = Place | Sequence[Place]
 Gradients = Tensor | Sequence[Tensor | None] | None
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, Tensor | GradientEdge) or value is None else tuple(value)
+    return (value,) if value is None or isinstance(value, _PLACES) else tuple(value)
 
 
 def _inputs(value: Any, op: str) -> tuple[Any, ...]:

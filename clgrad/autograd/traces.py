@@ -14,11 +14,12 @@ from heapq import heappop
 from typing import Any
 
 from clgrad import dispatch
+from clgrad.autograd.known import Found, Writer
 from clgrad.autograd.task import Root, Task, seed
 from clgrad.graph.storage import Storage, Value
 from clgrad.tape import anomaly
 from clgrad.tape.node import AccumulateGrad, Node
-from clgrad.tape.record import OpNode, Step
+from clgrad.tape.record import OpNode, Rule, Step
 from clgrad.tape.saved import Switch
 from clgrad.tape.tangents import forward
 from clgrad.tape.version import Pin
@@ -30,6 +31,8 @@ CONSTANTS = 8
 """Sets of numbers for which a structure is traced; where they change all the time it is not."""
 LONGEST = 2048
 """Nodes of a pass that is traced: its entries become one plan."""
+_OFTEN = 3
+"""Uses from which on a trace is looked for first; before, writing out its code is too dear."""
 
 
 class _Trace:
@@ -38,17 +41,23 @@ class _Trace:
     Attributes:
         segment: the recorded work on [saved values and seeds], or None if it must not be used.
         deliveries: (which leaf, which output, or ~which operand, meta of the gradient).
+        used: how often it was found by a walk.
+        confirm: what makes walks needless from then on (see `known`), or None.
     """
 
-    __slots__ = ("deliveries", "segment")
+    __slots__ = ("confirm", "deliveries", "segment", "used")
 
     def __init__(self, segment: Any, deliveries: Sequence[tuple[int, int, Any]]) -> None:
         self.segment = segment
         self.deliveries = tuple(deliveries)
+        self.used = 0
+        self.confirm: Any = None
 
 
 _traces: dict[Any, dict[tuple[Any, ...], _Trace]] = {}
 """By structure, and then by the numbers on which they depend."""
+_expected: dict[Rule, _Trace] = {}
+"""By what the root does, the trace that was last used from there and can be confirmed."""
 
 
 class _Walk:
@@ -56,16 +65,17 @@ class _Walk:
 
     Attributes:
         key: its structure; None if a pass over it must run node by node.
-        nodes, leaves: its nodes, those that end in a leaf apart.
+        nodes, leaves: its nodes, those that end in a leaf apart; `order` has them all.
         values: what the pass reads: gradients to start from, and saved values.
         numbers: the Python numbers of nodes with formulas, one after the other.
         constants: those of other nodes, on which a trace depends.
     """
 
-    __slots__ = ("constants", "key", "leaves", "nodes", "numbers", "values")
+    __slots__ = ("constants", "key", "leaves", "nodes", "numbers", "order", "values")
 
     def __init__(self, roots: Sequence[Root]) -> None:
         self.key: tuple[Any, ...] | None = None
+        self.order: list[Any] = []
         self.nodes: list[Any] = []
         self.leaves: list[AccumulateGrad] = []
         self.values: list[Value] = []
@@ -80,7 +90,7 @@ class _Walk:
         parts: list[Any] = []
         place: dict[Node, int] = {}
         known: dict[Value, int] = {}
-        order: list[Any] = []
+        order = self.order
         for node, number, grad in roots:
             if node not in place:
                 place[node] = len(order)
@@ -177,6 +187,13 @@ def run(roots: list[Root], keep_graph: bool) -> bool:
         return False
     if not hasattr(backend, "splice") or backend.watched():
         return False
+    root = roots[0][0]
+    trace = _expected.get(root.rule) if isinstance(root, OpNode) else None
+    if trace is not None and len(roots) == 1 and not Switch.detached:
+        found = _confirmed(trace, *roots[0])
+        if found is not None:
+            _repeat(trace, roots, keep_graph, *found)
+            return True
     walk = _Walk(roots)
     key = walk.key
     if key is None:
@@ -188,19 +205,47 @@ def run(roots: list[Root], keep_graph: bool) -> bool:
             return False
         _take_down(roots, keep_graph, walk)
         return True
-    segment = trace.segment
-    if segment is None:
+    if trace.segment is None:
         return False
+    if len(roots) == 1 and isinstance(root, OpNode) and not Switch.detached:
+        _expect(trace, walk, root.rule, *roots[0])
+    _repeat(trace, roots, keep_graph, walk.values, walk.leaves, walk.nodes, walk.numbers)
+    return True
+
+
+def _repeat(
+    trace: _Trace, roots: list[Root], keep_graph: bool, values: list[Value],
+    leaves: Sequence[AccumulateGrad], nodes: Sequence[OpNode], numbers: Sequence[Any],
+) -> None:  # fmt: skip
+    """Record what a trace says, release the nodes, and deliver."""
     device = roots[0][0]._metas[0].device
     roots.clear()
-    values, leaves = walk.values, walk.leaves
-    outputs = backend.splice(device, segment, values, walk.numbers)
+    outputs = dispatch.backend.splice(device, trace.segment, values, numbers)
     if not keep_graph:
-        for node in walk.nodes:
+        for node in nodes:
             node._release()
     for leaf, place, meta in trace.deliveries:
         _deliver(leaves[leaf], outputs[place] if place >= 0 else values[~place], meta)
-    return True
+
+
+def _expect(trace: _Trace, walk: _Walk, rule: Rule, root: Node, number: int, grad: Any) -> None:
+    """Look for this structure first where a pass starts like this one, if it is used often."""
+    trace.used += 1
+    if trace.used == _OFTEN:
+        trace.confirm = Writer(walk.order, number, grad, _unchanged).made()
+    if trace.used >= _OFTEN:
+        if len(_expected) >= LIMIT:
+            _expected.clear()
+        _expected[rule] = trace
+
+
+def _confirmed(trace: _Trace, root: Node, number: int, grad: Any) -> Found | None:
+    """Return what is in the graph of a trace, or None where this is another graph."""
+    try:
+        found: Found | None = trace.confirm(root, number, grad)
+    except (AttributeError, TypeError, ValueError):  # other nodes, a released one, other edges
+        return None
+    return found
 
 
 def _deliver(leaf: AccumulateGrad, value: Value, meta: Any) -> None:
@@ -281,6 +326,7 @@ def _take_down(roots: list[Root], keep_graph: bool, walk: _Walk) -> None:
         task.buffers.clear()
         if len(_traces) >= LIMIT:
             _traces.clear()
+            _expected.clear()
         if trace is not None:
             _traces.setdefault(walk.key, {})[walk.constants] = trace
         for leaf, grad in task.delivered:

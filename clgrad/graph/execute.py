@@ -54,7 +54,9 @@ class Compiled:
                 else:
                     arguments.append(_REGISTERS[kind].format(*rest))
             lines.append(f"    kernel{number}(({', '.join(arguments)},), *size{number})")
-        head = ["def run(r, s, p, device):", "    allocate = device.allocate"]
+        head = ["def run(r, s, p, device):"]
+        if step.alloc or step.scratch:
+            head.append("    allocate = device.allocate")
         exec("\n".join([*head, *lines]), scope)
         self.run: Callable[..., None] = scope["run"]
 

@@ -156,7 +156,16 @@ class Recorder:
         with self.lock:
             while True:
                 batch = self.batch
-                refs = tuple([v.index if v.tape is batch else self.ref_of(v) for v in values])
+                refs = tuple(
+                    [
+                        v.index
+                        if v.tape is batch
+                        else self.ref_of(v)
+                        if v.buffer is None
+                        else self._leaf(batch, v)
+                        for v in values
+                    ]
+                )
                 if batch is self.batch:  # else a value of another tape had to be computed
                     break
             base = len(batch.entries)
@@ -176,11 +185,8 @@ class Recorder:
     def _leaf(self, batch: Batch, value: Value) -> int:
         """Enter a value that is in memory as a leaf of the batch; return its ref."""
         ref = ~len(batch.leaves)
-        buffer = value.buffer
-        with _holds:
-            buffer.holds += 1
-        batch.leaves.append(buffer)
-        batch.leaf_handles.append(weakref.ref(value))
+        batch.leaves.append(value.buffer)
+        batch.leaf_handles.append(_ref(value))
         value.tape = batch
         value.index = ref
         return ref
@@ -230,23 +236,22 @@ class Recorder:
             values, live = snapshot(batch.outs)
             batch.outs = values
             handles = [r() for r in batch.leaf_handles]
-            infos = tuple(
-                [
-                    (buffer.nbytes, buffer.holds == 1, False, False)
-                    if value is None
-                    else (buffer.nbytes, False, not value.shared, value.shared)
-                    for buffer, value in zip(batch.leaves, handles, strict=True)
-                ]
-            )
+            infos: list[tuple[int, bool, bool, bool]] = []
+            for buffer in batch.leaves:
+                value = handles[len(infos)]
+                if value is None:  # only another tape may read it, too
+                    infos.append((buffer.nbytes, getrefcount(buffer) == _KNOWN, False, False))
+                else:
+                    infos.append((buffer.nbytes, False, not value.shared, value.shared))
             traits = self.device.traits
             if traits is not self.traits:
                 self.traits = traits
                 self.plans = plans_of.setdefault((self.device, traits), {})
-            key: tuple[Any, ...] = (tuple(batch.key), tuple(live), infos)
+            key: tuple[Any, ...] = (tuple(batch.key), tuple(live), tuple(infos))
             if batch.checks:  # leaves stay as they are, so that what is bad can be found again
-                infos = tuple([(n, False, keepable, shared) for n, _, keepable, shared in infos])
+                infos = [(n, False, keepable, shared) for n, _, keepable, shared in infos]
                 tests = tuple([(e, kind) for e, (kind, _) in batch.checks.items()])
-                key = (key[0], key[1], infos, tests)
+                key = (key[0], key[1], tuple(infos), tests)
             plan = self.plans.get(key)
             try:
                 if plan is None:
@@ -281,11 +286,11 @@ class Recorder:
                 value.index = -1
                 if value.buffer is None:
                     value.error = error
-        self._release(batch)
+        batch.leaves = []
 
     def _plan(
         self, batch: Batch, values: Sequence[Value | None], live: Sequence[int],
-        infos: tuple[Any, ...],
+        infos: Sequence[tuple[int, bool, bool, bool]],
     ) -> Plan:  # fmt: skip
         needed = [DEAD] * len(batch.entries)
         for value, state in zip(values, live, strict=True):
@@ -297,7 +302,7 @@ class Recorder:
     def _run(
         self, plan: Plan, batch: Batch, values: list[Value | None], handles: list[Value | None]
     ) -> None:
-        leaves = self._release(batch)
+        leaves, batch.leaves = batch.leaves, []  # the executor drops each after its last use
         watched = None
         if plan.tested:
             assert batch.checks is not None
@@ -351,14 +356,6 @@ class Recorder:
             operands = tuple(value_of(r) for r in sources)
             value_of(e).recipe = Recipe(sig, operands, batch.scalars[e])
 
-    def _release(self, batch: Batch) -> list[Any]:
-        """Take the leaves' buffers from a batch; the executor drops each after its last use."""
-        buffers, batch.leaves = batch.leaves, []
-        with _holds:
-            for buffer in buffers:
-                buffer.holds -= 1
-        return buffers
-
     def _close(self, batch: Batch) -> None:
         """Let the handles of leaves forget a batch that is done."""
         for r in batch.leaf_handles:
@@ -366,7 +363,7 @@ class Recorder:
             if value is not None and value.tape is batch:
                 value.tape = None
                 value.index = -1
-        self._release(batch)
+        batch.leaves = []
         batch.leaf_handles = []
         if batch is self.batch:
             self._begin_anew()
@@ -423,8 +420,6 @@ plans_of: dict[Any, dict[Any, Plan]] = {}
 local = threading.local()
 _ref = weakref.ref
 _new = object.__new__
-_holds = threading.Lock()
-"""Guards `Buffer.holds`: tapes of several threads may read one buffer."""
 
 
 def recorder_of(device: Any) -> Recorder:

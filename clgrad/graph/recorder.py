@@ -142,8 +142,12 @@ def mark() -> tuple[object, object]:
 
 def flush(device: Any = None) -> None:
     """Enqueue what this thread has recorded, on one device or on all; does not wait."""
-    for known, recorder in list(getattr(local, "recorders", {}).items()):
-        if device is None or known is device:
+    try:
+        recorders = tuple(local.recorders.values())
+    except AttributeError:
+        return
+    for recorder in recorders:
+        if device is None or recorder.device is device:
             recorder.flush()
 
 

@@ -17,13 +17,12 @@ from clgrad.traits import DeviceTraits, preset
 
 
 class Memory:
-    """Stands for a buffer: its size, and how many pending tapes read it."""
+    """Stands for a buffer: its size."""
 
-    __slots__ = ("__weakref__", "handle", "holds", "nbytes")
+    __slots__ = ("__weakref__", "handle", "nbytes")
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
-        self.holds = 0
         self.handle = None
 
 

@@ -18,10 +18,9 @@ class Buffer:
         handle: the `cl.Buffer`; at least `nbytes` long.
         nbytes: how many bytes were asked for.
         tag: what it is for, in words, shown when memory runs out; or None.
-        holds: how many pending tapes read it; kept by those who record them.
     """
 
-    __slots__ = ("__weakref__", "_block", "_give_back", "handle", "holds", "nbytes", "tag")
+    __slots__ = ("__weakref__", "_block", "_give_back", "handle", "nbytes", "tag")
 
     def __init__(
         self,
@@ -44,7 +43,6 @@ class Buffer:
         self.handle = handle
         self.nbytes = nbytes
         self.tag = tag
-        self.holds = 0
         self._give_back = give_back
         self._block = block
 

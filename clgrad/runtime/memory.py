@@ -18,6 +18,7 @@ from clgrad.errors import OutOfMemoryError
 from clgrad.runtime.buffer import Buffer
 from clgrad.runtime.profile import counters
 
+_new = object.__new__
 _GRAIN = 64
 _SMALL = 1 << 10
 _LARGE = 64 << 20
@@ -78,13 +79,13 @@ class MemoryPool:
         self._lock = threading.Lock()
         self._returned: deque[Block] = deque()
         self._free: dict[int, list[Block]] = {}
-        self._live: dict[int, Block] = {}
+        self._live: dict[Block, None] = {}
         self._give_back = self._returned.append
         self._soft_limit = soft_limit
         self.limit = config.get().memory_limit
         self._allocated = self._allocated_peak = 0
         self._reserved = self._reserved_peak = 0
-        self._allocations = self._cache_hits = self._trims = self._driver_calls = 0
+        self._cache_hits = self._trims = self._driver_calls = 0
         self._taken = self._reserved_total = 0
 
     def allocate(self, nbytes: int, tag: str | None = None) -> Buffer:
@@ -105,14 +106,19 @@ class MemoryPool:
                 block = self._reserve(size, nbytes, tag)
             block.nbytes = nbytes
             block.tag = tag
-            self._live[id(block)] = block
-            self._allocations += 1
+            self._live[block] = None
             self._taken += size
-            self._allocated += size
-            if self._allocated > self._allocated_peak:
-                self._allocated_peak = self._allocated
+            self._allocated = allocated = self._allocated + size
+            if allocated > self._allocated_peak:
+                self._allocated_peak = allocated
         counters.bytes_allocated += nbytes
-        return Buffer(block.handle, nbytes, tag, self._give_back, block)
+        made: Buffer = _new(Buffer)  # what `__init__` does, without the call
+        made.handle = block.handle
+        made.nbytes = nbytes
+        made.tag = tag
+        made._give_back = self._give_back
+        made._block = block
+        return made
 
     def relieve(self) -> None:
         """Wait for the device and give every cached block back to the driver."""
@@ -149,7 +155,7 @@ class MemoryPool:
                 "reserved.current": self._reserved,
                 "reserved.peak": self._reserved_peak,
                 "live_buffers": len(self._live),
-                "allocations": self._allocations,
+                "allocations": self._cache_hits + self._driver_calls,
                 "cache_hits": self._cache_hits,
                 "driver_allocations": self._driver_calls,
                 "trims": self._trims,
@@ -159,8 +165,8 @@ class MemoryPool:
         """Return the figures as a table; unless `abbreviated`, with live and cached blocks."""
         stats = self.stats()
         with self._lock:
-            asked = sum(block.nbytes for block in self._live.values())
-            live = sorted(self._live.values(), key=lambda block: -block.nbytes)
+            asked = sum(block.nbytes for block in self._live)
+            live = sorted(self._live, key=lambda block: -block.nbytes)
             cached = sorted(self._free.items(), reverse=True)
             taken, reserved = self._taken, self._reserved_total
         allocated, held = stats["allocated.current"], stats["reserved.current"]
@@ -200,7 +206,7 @@ class MemoryPool:
 
     def out_of_memory(self, asked: str, cause: str) -> OutOfMemoryError:
         """Return the error that says what was asked for and who holds the memory."""
-        live = sorted(self._live.values(), key=lambda block: block.nbytes, reverse=True)
+        live = sorted(self._live, key=lambda block: block.nbytes, reverse=True)
         held = ", ".join(
             format_bytes(block.nbytes) + (f" {block.tag}" if block.tag else "")
             for block in live[:_SHOWN]
@@ -219,7 +225,7 @@ class MemoryPool:
         returned = self._returned
         while returned:
             block = returned.popleft()
-            del self._live[id(block)]
+            del self._live[block]
             self._allocated -= block.size
             self._free.setdefault(block.size, []).append(block)
 

@@ -14,12 +14,14 @@ from clgrad.autograd import traces
 SHAPES = [(3, 4), (3, 1), (4,), ()]
 
 
-@pytest.fixture
-def spliced(monkeypatch):
+@pytest.fixture(params=[1, 1000], ids=["confirmed", "walked"])
+def spliced(monkeypatch, request):
     """A list that grows with each pass that is recorded from a trace."""
     seen = []
     real = dispatch.backend.splice
     monkeypatch.setattr(traces, "_traces", {})
+    monkeypatch.setattr(traces, "_expected", {})
+    monkeypatch.setattr(traces, "_OFTEN", request.param)
 
     def splice(*args):
         seen.append(args)
@@ -226,3 +228,50 @@ def test_a_failing_node_leaves_earlier_gradients(device):
     with pytest.raises(ZeroDivisionError):
         loss.backward()
     assert w.grad.tolist() == [1.0, 1.0]
+
+
+def twins(x, w, kind):
+    a, b = x.tanh(), x.tanh()
+    c, d = (a, b) if kind != "one node" else (a, a)
+    if kind == "younger first":
+        c, d = d, c
+    if kind == "no leaf":
+        w = w.detach()
+    if kind == "another leaf":
+        return (c * w * 3.0 + d * x * 3.0).sum()
+    if kind == "one leaf":
+        return (c * w * 3.0 + d * w * 3.0).sum()
+    if kind == "number":
+        return (c * w * 4.0 + d * w.detach() * 2.0).sum()
+    return (c * w * 3.0 + d * w.detach() * 2.0).sum()
+
+
+def test_expected_structures_are_confirmed_without_a_walk(device, monkeypatch):
+    monkeypatch.setattr(traces, "_expected", {})
+    x, w = make(device, [1.0, 2.0], [3.0, 4.0])
+
+    def grads(kind, plain=False):
+        x.grad = w.grad = None
+        with monkeypatch.context() as patch:
+            if plain:
+                patch.setattr(traces, "run", lambda *_: False)
+            twins(x, w, kind).backward()
+        return x.grad.tolist(), None if w.grad is None else w.grad.tolist()
+
+    kinds = (
+        "plain", "one node", "younger first", "no leaf", "another leaf", "one leaf", "number",
+    )  # fmt: skip
+    expected = {kind: grads(kind, plain=True) for kind in kinds}
+    for _ in range(5):
+        assert grads("plain") == expected["plain"]
+    walks = []
+    walk = traces._Walk
+    monkeypatch.setattr(traces, "_Walk", lambda roots: walks.append(1) or walk(roots))
+    for kind in ("plain", "number"):
+        assert grads(kind) == expected[kind]
+    assert not walks
+    for kind in kinds:
+        assert grads(kind) == expected[kind]
+    assert len(walks) == len(kinds) - 2
+    for kind in (*kinds, *kinds, *kinds, *reversed(kinds)):
+        assert grads(kind) == expected[kind], kind

@@ -179,6 +179,17 @@ def attach(plan: Plan, operands: Sequence[Any], numbers: tuple[Any, ...], result
         save_results(node, rule, result, None)
 
 
+def attach_one(plan: Plan, x: Any, result: Tensor) -> None:
+    """Do what `attach` does for one operand that requires grad and is no view."""
+    node = x._node
+    edge = (accumulator(x), 0) if node is None else (node, x._output_nr)
+    made, rule = record(plan, (x,), (), (edge,), 1)
+    result._node = made
+    result._requires_grad = True
+    if rule.result:
+        save_results(made, rule, result, None)
+
+
 def attach_pair(plan: Plan, a: Any, b: Any, numbers: tuple[Any, ...], result: Tensor) -> None:
     """Do what `attach` does for two operands of an op without parameters, none of them a view.
 
@@ -286,8 +297,11 @@ def unary(op: Op, static: tuple[Any, ...] = ()) -> Callable[[Any], Tensor]:
             made: Tensor = _composite(plan, (x,))
             return made
         result = fresh(backend.record(plan.signature, (x._storage.value,), ()), plan.metas[0])
-        if (x._requires_grad or x._view is not None) and plan.node is not None and mode.grad:
-            attach(plan, (x,), (), result)
+        if x._view is not None:
+            if plan.node is not None and mode.grad:
+                attach(plan, (x,), (), result)
+        elif x._requires_grad and plan.node is not None and mode.grad:
+            attach_one(plan, x, result)
         if forward.open and plan.node is not None and mode.forward:
             forward.push(plan, (x,), (result,))
         return result

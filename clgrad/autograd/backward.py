@@ -69,10 +69,10 @@ def _roots(
             f"Hint: {op}([a, b], [grad_of_a, grad_of_b])."
         )
     roots: list[Root] = []
-    for k, (output, grad) in enumerate(zip(outputs, grads, strict=True)):
+    for k, output in enumerate(outputs):
         node, number = _outgoing(output, k, op)
         meta = output._meta if isinstance(output, Tensor) else node._metas[number]
-        roots.append((node, number, _seed(meta, grad, k, batched)))
+        roots.append((node, number, _seed(meta, grads[k], k, batched)))
     return roots
 
 

@@ -119,7 +119,8 @@ def edge_of(tensor: Any) -> Edge | None:
 
 def accumulator(leaf: Any) -> AccumulateGrad:
     """Return the one `AccumulateGrad` of a leaf, made when first needed."""
-    found: AccumulateGrad | None = leaf._accumulate and leaf._accumulate()
+    known = leaf._accumulate
+    found: AccumulateGrad | None = None if known is None else known()
     if found is None:
         found = AccumulateGrad(leaf)
         leaf._accumulate = weakref.ref(found)

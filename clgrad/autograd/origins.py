@@ -111,7 +111,7 @@ class Origin:
 
 def known_origin(value: Any) -> Origin | None:
     """Return the origin of a value if anything is known of it."""
-    found: Origin | None = value.__dict__.get("origin")
+    found: Origin | None = getattr(value, "origin", None)
     return found
 
 

@@ -40,6 +40,9 @@ STORING = 2
 """What it costs to write an element: its cache line is read before."""
 SMALL = 4096
 """Points up to which a launch costs more than the work: such ops share a kernel if they can."""
+SMALL_OPS, SMALL_OPERANDS = 128, 48
+"""The same limits for kernels over so few points, where the device takes as many parameters: what
+they spill costs less than a launch. Longer ones yet would take too long to compile."""
 
 
 Way = tuple[Ref, Layout, bool, str, DType]
@@ -77,6 +80,11 @@ class Fusion:
         self.entries = entries
         self.stored = stored
         self.traits = traits
+        room = traits.max_parameter_bytes  # each op may store its result and take a number
+        self.limits = (
+            max(MAX_OPERANDS, min(SMALL_OPERANDS, room // 32)),
+            max(MAX_OPS, min(SMALL_OPS, room // 16)),
+        )
         self.groups: list[Group] = []
         self.home: dict[Ref, Group] = {}
         self.temporaries: list[tuple[int, DType]] = []
@@ -210,8 +218,11 @@ class Fusion:
         return substitute(formula, mapping)
 
     def room(self, group: Group, cost: int, operands: int) -> bool:
-        few = len(group.reads) + len(group.stores) + operands <= MAX_OPERANDS
-        return not group.members or (few and group.cost + cost <= MAX_OPS)
+        if not group.members:
+            return True
+        few, most = self.limits if group.numel <= SMALL else (MAX_OPERANDS, MAX_OPS)
+        buffers = len(group.reads) + len(group.stores) + operands
+        return buffers <= few and group.cost + cost <= most
 
     def _place_reduce(self, e: Ref) -> None:
         order = fold_order(self.entries[e].sig, self.traits)

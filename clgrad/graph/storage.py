@@ -31,11 +31,12 @@ class Value:
             clones share the value.
         bounds: least and largest element of integers that came from the host: what indexes by
             them can be checked without waiting.
+        looked_at, origin: notes of anomaly mode and of `explain`; not there unless these are used.
     """
 
     __slots__ = (
-        "__weakref__", "bounds", "buffer", "device", "dtype", "error", "holder", "index", "numel",
-        "recipe", "shared", "tape",
+        "__weakref__", "bounds", "buffer", "device", "dtype", "error", "holder", "index",
+        "looked_at", "numel", "origin", "recipe", "shared", "tape",
     )  # fmt: skip
 
     buffer: Any
@@ -44,6 +45,8 @@ class Value:
     holder: Any
     bounds: tuple[int, int] | None
     error: BaseException | None
+    looked_at: str
+    origin: Any
 
     def __init__(
         self, numel: int, dtype: DType, device: Any, tape: Any = None, index: int = -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType, FrameType
@@ -54,8 +55,19 @@ def is_own(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(_ROOT)
 
 
+class _Step(threading.local):
+    """Where this thread's writes come from while an optimizer changes parameters, else None."""
+
+    origin: tuple[Position | None, bool] | None = None
+
+
+step = _Step()
+
+
 def written_from() -> tuple[Position | None, bool]:
     """Return what `caller` does, and whether an optimizer is what it called."""
+    if step.origin is not None:  # finding it takes 1.2 µs, and all of a step's writes have one
+        return step.origin
     frame = sys._getframe(1)
     stepped = False
     while kind := inside[frame.f_code.co_filename]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from clgrad.autograd.clearing import clear_grads
 from clgrad.creation import tensor
 from clgrad.errors import ClgradTypeError, ClgradValueError
+from clgrad.graph import position
 from clgrad.optim.hooked import (
     Hooked,
     register_optimizer_step_post_hook,
@@ -142,9 +143,13 @@ class Optimizer(Hooked):
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            for group in self.param_groups:
-                self._update(group)
+        before, position.step.origin = position.step.origin, position.written_from()
+        try:
+            with set_grad_enabled(bool(self.defaults.get("differentiable"))):
+                for group in self.param_groups:
+                    self._update(group)
+        finally:
+            position.step.origin = before
         self._pace.stepped()
         return loss
 

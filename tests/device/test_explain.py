@@ -177,7 +177,7 @@ def test_nothing_is_noted_outside(device: Any) -> None:
     assert noting.Switch.open == 0 and not watch.active
     loss = whole(w, b)
     assert loss.grad_fn._hooks is None
-    assert "origin" not in loss._storage.value.__dict__
+    assert not hasattr(loss._storage.value, "origin")
 
 
 # ---- drawings ---------------------------------------------------------------------------------

@@ -30,9 +30,12 @@ class Compiled:
     def __init__(self, step: PlanStep, kernels: Sequence[Any], entries: Sequence[Entry]) -> None:
         self.step = step
         lines = [f"    r[{made}] = r[{taken}]" for made, taken in step.donate]
-        lines += [f"    r[{ref}] = allocate({nbytes})" for ref, nbytes in step.alloc]
+        wanted = [(f"r[{ref}]", nbytes) for ref, nbytes in step.alloc]
+        wanted += [(f"t{k}", nbytes) for k, nbytes in enumerate(step.scratch)]
+        if wanted:
+            names, sizes = zip(*wanted, strict=True)
+            lines.append(f"    {', '.join(names)}, = device.allocate_all({sizes})")
         lines += [f"    device.copy(r[{a}], r[{b}], {nbytes})" for a, b, nbytes in step.copies]
-        lines += [f"    t{k} = allocate({nbytes})" for k, nbytes in enumerate(step.scratch)]
         scope: dict[str, Any] = {"flags_of": flags_of}
         for number, (launch, kernel) in enumerate(zip(step.launches, kernels, strict=True)):
             scope[f"kernel{number}"] = kernel
@@ -54,10 +57,7 @@ class Compiled:
                 else:
                     arguments.append(_REGISTERS[kind].format(*rest))
             lines.append(f"    kernel{number}(({', '.join(arguments)},), *size{number})")
-        head = ["def run(r, s, p, device):"]
-        if step.alloc or step.scratch:
-            head.append("    allocate = device.allocate")
-        exec("\n".join([*head, *lines]), scope)
+        exec("\n".join(["def run(r, s, p, device):", *lines, "    return"]), scope)
         self.run: Callable[..., None] = scope["run"]
 
 

@@ -53,6 +53,10 @@ class RehearsalDevice:
         """Return memory that is not there."""
         return Memory(nbytes)
 
+    def allocate_all(self, sizes: Sequence[int]) -> list[Memory]:
+        """Return as much memory that is not there."""
+        return [Memory(nbytes) for nbytes in sizes]
+
     def kernels(self, sources: Sequence[KernelSource]) -> list[Callable[..., None]]:
         """Return a function per kernel that launches nothing."""
         return [_launch for _ in sources]

@@ -234,6 +234,10 @@ class Device:
         """
         return self.pool.allocate(nbytes, tag)
 
+    def allocate_all(self, sizes: Sequence[int]) -> list[Buffer]:
+        """Do `allocate` for each of some sizes."""
+        return self.pool.allocate_all(sizes)
+
     def wrap(self, handle: Any) -> Buffer:
         """Return a `Buffer` over a `cl.Buffer` that belongs to the outside.
 

@@ -10,12 +10,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clgrad.codegen import checks, loop_windows
-from clgrad.codegen.loop_folds import combine, fold_parts, lanes, splat, vector_type
+from clgrad.codegen.loop_folds import (
+    combine,
+    fold_parts,
+    lanes,
+    one_by_one,
+    splat,
+    vector_type,
+)
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
 from clgrad.codegen.loop_title import title
 from clgrad.codegen.source import SCALAR_CHARS
 from clgrad.dtypes import DType
 from clgrad.expr import (
+    TABLE,
     Expr,
     count_ops,
     leaves_of,
@@ -25,6 +33,7 @@ from clgrad.expr import (
     store_conversion,
 )
 from clgrad.expr import name as leaf
+from clgrad.expr.node import postorder
 from clgrad.traits import DeviceTraits
 
 if TYPE_CHECKING:
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
 
 DEAR = 8
 """Operations that take longer than to read what they gave from a cache."""
+TAILS = (8, 4)
+"""Widths in which the end of a row is computed where a scalar takes as long as a vector."""
 COLUMN_VECTORS, COLUMN_VECTORS_OF_LONG, LONG_BODY = 8, 2, 16
 """Vectors that one item of a column reduction folds side by side, so that it reads a row in long
 runs; fewer where an element takes more than `LONG_BODY` operations or has many accumulators, whose
@@ -383,6 +394,11 @@ class LoopText:
             "folds": [fold_parts(f, fold, width, spec.lanes == "inner") for f, fold in folds],
             "vector": self._inner(inner, folds, full, tests, width) if width > 1 else [],
             "scalar": self._inner(inner, folds, full, tests, 1) if spec.lanes != "kept" else [],
+            "tails": [
+                {"width": w, "lines": self._inner(inner, folds, full, tests, w, tail=True)}
+                for w in TAILS
+                if spec.lanes == "inner" and w < width and _calls(inner)
+            ],
             "body": self._inner(inner, folds, full, tests, width) if spec.lanes == "kept" else [],
             "any": bool(inner),
         }
@@ -413,8 +429,13 @@ class LoopText:
         full: Sequence[tuple[int, StoreSpec]],
         tests: Sequence[tuple[int, checks.CheckSpec]],
         width: int,
+        tail: bool = False,
     ) -> list[str]:
-        """Return the body of the innermost loop: elements, combining, full-level stores, tests."""
+        """Return the body of the innermost loop: elements, combining, full-level stores, tests.
+
+        Args:
+            tail: fold lane after lane, as a loop over scalars does.
+        """
         if not exprs:
             return []
         uniform = frozenset("s") if self.spec.lanes == "kept" else frozenset("srh")
@@ -425,12 +446,20 @@ class LoopText:
         for f, fold in folds:
             elements = results[at : at + len(fold.element)]
             at += len(fold.element)
-            lines += combine(f, fold, prefix, elements, width, f"e{f}_")
+            if tail:
+                lines += one_by_one(f, fold, elements, width)
+            else:
+                lines += combine(f, fold, prefix, elements, width, f"e{f}_")
         for (k, _), result in zip(full, results[at:], strict=False):
             lines += self.store(k, result, width)
         for (k, c), result in zip(tests, results[at + len(full) :], strict=True):
             lines.append(checks.test(c, k, result, width))
         return lines
+
+
+def _calls(exprs: Sequence[Expr]) -> bool:
+    """Whether any operation takes as long for one element as for a vector of them."""
+    return any(TABLE[e.op].cost >= DEAR for e in postorder(exprs) if e.args)
 
 
 def _sizeof(base: str) -> int:

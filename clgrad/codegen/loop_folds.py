@@ -56,6 +56,20 @@ def combine(
     return [*lines, "{", *(f"    {b}" for b in body), "}"] if len(body) > 1 else lines + body
 
 
+def one_by_one(f: int, fold: FoldSpec, values: Sequence[str], width: int) -> list[str]:
+    """Return the lines that combine the lanes of `values` into the scalar tail, in order."""
+    lines = []
+    for j, (dtype, value) in enumerate(zip(fold.dtypes, values, strict=True)):
+        lines.append(f"const {vector_type(dtype.register, width)} e{f}_{j} = {value};")
+    for k in lanes(width):
+        elements = [
+            f"-e{f}_{j}.{k}" if dtype.kind == "b" else f"e{f}_{j}.{k}"  # a mask becomes 0 or 1
+            for j, dtype in enumerate(fold.dtypes)
+        ]
+        lines += combine(f, fold, "t", elements, 1, f"e{f}_{k}_")
+    return lines
+
+
 def across(f: int, fold: FoldSpec, vectors: Sequence[str], width: int) -> list[str]:
     """Return the lines that fold the lanes of a row's vectors, halves first, into its total."""
     lines: list[str] = []

@@ -18,6 +18,7 @@ from clgrad.codegen.loop_folds import (
     splat,
     vector_type,
 )
+from clgrad.codegen.loop_parking import DEAR, parked
 from clgrad.codegen.loop_spec import BROADCAST, UNIT, Access, FoldSpec, StoreSpec
 from clgrad.codegen.loop_title import title
 from clgrad.codegen.source import SCALAR_CHARS
@@ -39,8 +40,6 @@ from clgrad.traits import DeviceTraits
 if TYPE_CHECKING:
     from clgrad.codegen.loops import LoopSpec
 
-DEAR = 8
-"""Operations that take longer than to read what they gave from a cache."""
 TAILS = (8, 4)
 """Widths in which the end of a row is computed where a scalar takes as long as a vector."""
 COLUMN_VECTORS, COLUMN_VECTORS_OF_LONG, LONG_BODY = 8, 2, 16
@@ -70,6 +69,10 @@ class LoopText:
         self._reloads = {f"o{k}": (store.access, f"out{k}") for k, store in enumerate(spec.stores)}
         self.lane = spec.rank - 1 if spec.lanes != "kept" else spec.kept - 1
         self._row_memo: dict[Expr, bool] = {}
+        self.near = spec.lanes == "inner" and traits.is_cpu
+        """Whether a row that was read is in the nearest cache."""
+        usable = self.near and not spec.split
+        self.parked = parked(spec.folds, spec.stores, self._is_row) if usable else {}
 
     # ---- parameters -------------------------------------------------------------------------
 
@@ -359,6 +362,9 @@ class LoopText:
         stores = [(k, s) for k, s in enumerate(spec.stores) if s.phase == phase]
         full = [(k, s) for k, s in stores if not self._row_store(s)]
         at_row = [(k, s) for k, s in stores if self._row_store(s)]
+        for k, (expr, since) in self.parked.items():
+            if since == phase:
+                full.append((k, StoreSpec(spec.stores[k].access, expr, phase)))
         tested = [(k, c) for k, c in enumerate(spec.checks) if c.phase == phase]
         row_tests = [(k, c) for k, c in tested if self._is_row(c.expr)]
         tests = [item for item in tested if item not in row_tests]
@@ -408,13 +414,16 @@ class LoopText:
 
         The row is in the nearest cache of a CPU then.
         """
-        if self.spec.lanes != "inner" or not self.traits.is_cpu:
+        if not self.near:
             return exprs
         stored = {
             s.expr: leaf(f"o{k}", s.expr.dtype)
             for k, s in enumerate(self.spec.stores)
             if s.phase < phase and not self._row_store(s) and count_ops(s.expr) >= DEAR
         }
+        for k, (expr, since) in self.parked.items():
+            if since < phase <= self.spec.stores[k].phase:
+                stored[expr] = leaf(f"o{k}", expr.dtype)
         return [replace_parts(e, stored) for e in exprs] if stored else exprs
 
     def _row_store(self, store: StoreSpec) -> bool:

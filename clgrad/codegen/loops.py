@@ -15,7 +15,8 @@ from clgrad.codegen.loop_spec import STRIDED, Access, FoldSpec, Reach, StoreSpec
 from clgrad.codegen.source import KernelSource
 from clgrad.codegen.template import render_kernel
 from clgrad.dtypes import DType
-from clgrad.expr import helper_source, helpers_in
+from clgrad.expr import helper_source, helpers_in, leaves_of, replace_parts
+from clgrad.expr import name as leaf
 from clgrad.traits import DeviceTraits
 
 LoopArg = tuple[str] | tuple[str, int]
@@ -65,6 +66,29 @@ class LoopSpec:
         return {"inner": "reduce_rows", "kept": "reduce_columns", "group": "reduce_group"}[
             self.lanes
         ]
+
+    def uses(self, traits: DeviceTraits) -> tuple[dict[str, int], dict[int, int]]:
+        """Return what tells whose memory a result may take over, where a result's place is used.
+
+        By leaf the last pass that reads an operand, and by number the first one that writes to a
+        store whose result is not known yet; nothing where every store is written once.
+        """
+        parked = LoopText(self, traits).parked
+        if not parked:
+            return {}, {}
+        exprs = [(e, f.phase) for f in self.folds for e in f.element]
+        exprs += [(s.expr, s.phase) for s in self.stores]
+        exprs += [(c.expr, c.phase) for c in self.checks]
+        last: dict[str, int] = {}
+        for expr, phase in (*exprs, *parked.values()):
+            there = {
+                e: leaf(f"o{k}", e.dtype)
+                for k, (e, since) in parked.items()
+                if since < phase <= self.stores[k].phase
+            }
+            for item in leaves_of([replace_parts(expr, there) if there else expr]):
+                last[item.label] = max(phase, last.get(item.label, 0))
+        return last, {k: since for k, (_, since) in parked.items()}
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel for a device with these traits."""

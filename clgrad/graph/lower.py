@@ -58,7 +58,10 @@ class Launch:
 
 @dataclass(slots=True)
 class Store:
-    """A result of a step: where a value goes. `layout` is over the group's shape."""
+    """A result of a step: where a value goes. `layout` is over the group's shape.
+
+    `phase`: the first pass that writes there.
+    """
 
     ref: Ref
     dtype: DType
@@ -171,6 +174,7 @@ def _loop(
     # number what is used by first use
     rename: dict[str, Expr] = {}
     reads: list[tuple[Ref | None, Layout, DType]] = []
+    labels: list[str] = []
     scalars: list[tuple[Ref | None, int, DType]] = []
     counts = {"x": 0, "i": 0}
     for item in leaves_of(exprs):
@@ -181,6 +185,7 @@ def _loop(
             rename[item.label] = leaf(f"{letter}{counts[letter]}", item.dtype)
             counts[letter] += 1
             reads.append((ref, layout, item.dtype))
+            labels.append(rename[item.label].label)
         elif letter == "s":
             rename[item.label] = leaf(f"s{len(scalars)}", item.dtype)
             scalars.append(group.scalars[int(item.label[1:])])
@@ -260,9 +265,12 @@ def _loop(
     last = max([f.phase for f in folds] + [s.phase for s in stores], default=0)
     if not folds and any(s.row for s in stores):
         last += 1  # a value per row is written at each point, between reads of the others
-    for ref, layout, _ in reads:
+    uses, written = spec.uses(traits)
+    for k, phase in written.items():
+        stores[k].phase = phase
+    for (ref, layout, _), label in zip(reads, labels, strict=True):
         if ref is not None:
-            touched.setdefault(ref, []).append((layout, last))
+            touched.setdefault(ref, []).append((layout, uses.get(label, last)))
     return Step(group, [Launch(spec, tuple(args), global_size, local_size)], touched, stores)
 
 

@@ -135,9 +135,14 @@ def pending(device: Any) -> tuple[int, int, int]:
 
 
 def mark() -> tuple[object, object]:
-    """Return what compares equal until this thread flushes, and until it records something."""
+    """Return what compares equal until this thread flushes; until it records, reads or uploads."""
     batches = [r.batch for r in getattr(local, "recorders", {}).values()]
-    return [id(b) for b in batches], [len(b.entries) for b in batches]
+    moved = getattr(local, "transfers", 0)
+    return [id(b) for b in batches], [moved, *(len(b.entries) for b in batches)]
+
+
+def _transfer() -> None:
+    local.transfers = getattr(local, "transfers", 0) + 1
 
 
 def flush(device: Any = None) -> None:
@@ -162,6 +167,7 @@ def synchronize(device: Any = None) -> None:
 
 def from_host(device: Any, array: np.ndarray[Any, Any], dtype: DType) -> Value:
     """Return a value with a copy of `array` (C-contiguous, of the dtype's NumPy type)."""
+    _transfer()
     value = empty(device, array.size, dtype)
     if array.size:
         device.write(value.buffer, array)
@@ -174,6 +180,7 @@ def to_host(value: Value) -> np.ndarray[Any, Any]:
     Raises:
         ClgradIndexError: a kernel that ran by then met an index out of range.
     """
+    _transfer()
     out = np.empty(value.numel, value.dtype.numpy)
     if value.numel:
         value.device.read(realize(value), out)

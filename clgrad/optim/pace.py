@@ -16,7 +16,8 @@ from clgrad import dispatch
 from clgrad.autograd.running import running
 
 AT_ONCE = 2e-3
-"""Seconds between step and `zero_grad` in which nobody has fetched a batch or read a loss."""
+"""Seconds between step and `zero_grad` in which the host did nothing else. Whether anything was
+recorded, read or uploaded between them is known without a clock."""
 
 
 class Pace:

@@ -13,6 +13,7 @@ import torch
 from derivatives import differences
 
 import clgrad
+from clgrad import config
 from clgrad.runtime.profile import counters
 
 RNG = np.random.default_rng(5)
@@ -165,3 +166,45 @@ def test_equal_folds_are_one(device: Any) -> None:
     values, position = large.max(0)
     assert values.item() == large.numpy().max()
     assert position.item() == large.numpy().argmax()
+
+
+@pytest.mark.parametrize("columns", [3, 16, 21, 28, 47, 79])
+def test_the_ends_of_rows(device: Any, columns: int) -> None:
+    """Every length of what is left of a row after its vectors, with the bits of op by op."""
+    values = RNG.standard_normal((6, columns)).astype(np.float32)
+    up = RNG.standard_normal((6, columns)).astype(np.float32)
+
+    def results() -> list[Any]:
+        x = clgrad.tensor(values, device=device, requires_grad=True)
+        g = clgrad.tensor(up, device=device)
+        moved = x - x.amax(1, keepdim=True)
+        weights = moved.exp() / moved.exp().sum(1, keepdim=True)
+        centred = x - x.mean(1, keepdim=True)
+        normed = centred / ((centred * centred).mean(1, keepdim=True) + 1e-5).sqrt()
+        made = [weights, normed.tanh(), x.log_softmax(1), (x.sigmoid() * g).cumsum(1)]
+        grads = [clgrad.autograd.grad(y, [x], g, retain_graph=True)[0] for y in made]
+        return [t.detach().numpy() for t in (*made, *grads)]
+
+    fused = results()
+    with config.override(eager=True):
+        alone = results()
+    for a, b in zip(fused, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_row_whose_memory_its_result_takes_over(device: Any) -> None:
+    """Half of the result lies in the operand's memory while the other half is still read."""
+    values = RNG.standard_normal((40, 1100)).astype(np.float32)
+    want = torch.softmax(torch.from_numpy(values), 1).numpy()
+    x = clgrad.tensor(values, device=device) * 1
+    clgrad.synchronize()
+    device.pool.reset_peak()
+    before = device.pool.stats()["allocated.current"]
+    x = clgrad.softmax(x, 1)
+    clgrad.synchronize()
+    assert device.pool.stats()["allocated.peak"] == before
+    np.testing.assert_allclose(x.numpy(), want, rtol=3e-6)
+    y = clgrad.tensor(values, device=device) * 1
+    clgrad.synchronize()
+    z = y + clgrad.softmax(y, 1)
+    np.testing.assert_allclose(z.numpy(), values + want, rtol=3e-6, atol=1e-6)

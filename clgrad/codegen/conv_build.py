@@ -89,6 +89,11 @@ class Builder:
         self.temporaries: list[int] = []
         self._packed: list[tuple[tuple[Lines, int, int], Arg]] = []
 
+    def narrow(self, points: int) -> None:
+        """Take shorter vectors for rows of few points."""
+        while self.width > max(points, 4):
+            self.width //= 2
+
     def steps(self, dim: int | None) -> tuple[int, ...]:
         """Return the strides of the epilogue's operands along a dim; zeros for no dim."""
         return tuple(0 if dim is None else x.strides[dim] for x in self.extras)

@@ -62,11 +62,13 @@ def _reach(phases: tuple[Taps, ...]) -> int:
 def lower_depthwise(p: ConvProblem, choice: Planes, traits: DeviceTraits) -> Lowered:
     """Lower the computation of y, or of x."""
     build = Builder(p, traits, choice.items)
-    width, forward = build.width, p.what == "forward"
+    forward = p.what == "forward"
     (down, lead1), (across, lead2) = _phases(p, 1), _phases(p, 2)
     step, split = (p.stride[1], p.stride[2]) if forward else (1, 1)
     size, out_size = (p.size, p.out_size) if forward else (p.out_size, p.size)
     tall, points = ceil_div(out_size[1], len(down)), ceil_div(out_size[2], len(across))
+    build.narrow(points)
+    width = build.width
     part = max(points, width) + _reach(across) // split + 1
     part = max(part, ceil_div(lead2 + size[2], split))
     pitch = split * part

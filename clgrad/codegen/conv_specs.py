@@ -236,6 +236,10 @@ class WeightSpec:
         )  # fmt: skip
 
 
+MERGED = 16
+"""Elements of a weight that a work-item of `WeightMergeSpec` writes for each channel."""
+
+
 @dataclass(frozen=True, slots=True)
 class WeightMergeSpec:
     """The kernel that adds the parts of a gradient for a weight (`conv_merge.cl.j2`)."""
@@ -251,7 +255,8 @@ class WeightMergeSpec:
         """Return the kernel."""
         return finish_kernel(
             "conv_merge.cl.j2", "conv_merge", traits,
-            memory=((self.acc, self.width),), stored=self.out, store_width=1, epilogue=None,
+            memory=((self.acc, self.width),), stored=self.out, store_width=(MERGED, 1),
+            epilogue=None, block=MERGED,
             args=("buffer", "buffer", *(_LONG,) * 9),
             out=self.out, acc=self.acc.cl, rows=self.rows, lanes=self.lanes, width=self.width,
             channels=self.channels,

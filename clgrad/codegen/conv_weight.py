@@ -13,7 +13,7 @@ from clgrad.codegen.conv_build import Builder, Dim, Lines, Operand, ceil_div
 from clgrad.codegen.conv_choice import Few, Taps
 from clgrad.codegen.conv_points import SPLIT, few_channels
 from clgrad.codegen.conv_problem import ConvProblem, ints
-from clgrad.codegen.conv_specs import WeightMergeSpec, WeightPointsSpec, WeightSpec
+from clgrad.codegen.conv_specs import MERGED, WeightMergeSpec, WeightPointsSpec, WeightSpec
 from clgrad.codegen.conv_tiles import padded_image, tile_shape
 from clgrad.codegen.matmul_specs import MergeSpec
 from clgrad.codegen.spec import Lowered, LoweredLaunch
@@ -89,7 +89,7 @@ def lower_weight(p: ConvProblem, choice: Taps | Few, traits: DeviceTraits) -> Lo
         partial, ("out",), *ints(parts, p.groups, panels, tiles, every),
         *ints(p.out_channels, p.in_channels, prod(p.kernel), p.kernel[2]),
     )  # fmt: skip
-    grid = (p.in_channels, panels * p.groups, 1)
+    grid = (ceil_div(p.in_channels * prod(p.kernel), MERGED), panels * p.groups, 1)
     build.launches.append(LoweredLaunch(merge, merge_args, grid, (1, 1, 1)))
     return build.lowered()
 
@@ -102,6 +102,7 @@ def few_rows(p: ConvProblem) -> int:
 def _by_points(build: Builder, choice: Few) -> Lowered:
     """Lower to vectors of points: few channels would leave most lanes unused."""
     p = build.problem
+    build.narrow(p.out_size[2])
     source = Operand(("in", 1), ("in_offset", 1), p.b_strides)
     x, step = padded_image(build, source, p.b_dtype, points=True)
     g = Operand(("in", 0), ("in_offset", 0), p.a_strides)
@@ -128,7 +129,7 @@ def _by_points(build: Builder, choice: Few) -> Lowered:
     )  # fmt: skip
     spec = WeightPointsSpec(build.acc, rows, (t1, t2), build.width, step)
     build.launches.append(LoweredLaunch(spec, args, (blocks, pairs, parts), (1, 1, 1)))
-    width = build.width
+    width = build.traits.vector_width(p.acc.itemsize)
     while width > count:
         width //= 2
     merge = MergeSpec(p.out_dtype, build.acc, width, 0)

@@ -239,11 +239,14 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
         mode.grad, mode.forward = before, tangents
         if noting.Switch.open:
             noting.event("leave")
+    results = (result,) if isinstance(result, Tensor) else tuple(result)
+    for made in results:
+        if made._view is not None and not any(made._storage is _storage_of(o) for o in operands):
+            made._view = None  # of something inside, which nobody else has
     recorded = before and any(type(o) not in NUMBERS and requires_grad_of(o) for o in operands)
     pushed = forward.open and tangents
     if not (recorded or pushed):
         return result
-    results = (result,) if isinstance(result, Tensor) else tuple(result)
     if not plan.metas:
         found = Plan(op, plan.kinds, plan.static, None, tuple(r._meta for r in results))
         plan.metas, plan.node = found.metas, found.node
@@ -254,6 +257,10 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     if pushed:
         forward.push(plan, operands, results)
     return result
+
+
+def _storage_of(operand: Any) -> Storage | None:
+    return operand._storage if isinstance(operand, Tensor) else None
 
 
 def _attach_all(plan: Plan, operands: tuple[Any, ...], results: tuple[Tensor, ...]) -> None:

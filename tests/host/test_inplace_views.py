@@ -239,6 +239,18 @@ def a_no_grad_view_requires_grad_with_its_base(m: Any) -> Any:
     return [v.requires_grad, v.grad_fn, v.is_leaf, (v * 2).requires_grad, part.grad_fn]
 
 
+@case()
+def results_of_layers_are_written_in_place(m: Any) -> Any:
+    x = m.arange(24.0).reshape(2, 4, 3).sin().requires_grad_()
+    layers = m.nn.GroupNorm(2, 4), m.nn.LayerNorm(3), m.nn.BatchNorm1d(4), m.nn.RMSNorm(3)
+    y = x
+    for layer in layers:
+        z = layer(y)
+        y = m.nn.functional.relu(z, inplace=True) + layer(x.detach()).mul_(2)
+    (y * y).sum().backward()
+    return [y.detach(), x.grad, z._is_view(), m.nn.functional.group_norm(x, 2)._is_view()]
+
+
 @pytest.mark.parametrize(("program", "words"), CASES)
 def test_like_torch(program: Case, words: str) -> None:
     same(program, words)

@@ -147,7 +147,9 @@ def _of_classes(
         spread = _where(target.unsqueeze(d) != ignore_index, spread, 0)
     spread = -spread.sum(dim=d)
     if reduction != "none":
-        spread = spread.sum() / total if reduction == "mean" else spread.sum()
+        spread = spread.sum()
+        if reduction == "mean":
+            spread = (spread / total).to(logp.dtype)
     return loss * (1 - smoothing) + spread * (smoothing / classes)  # type: ignore[no-any-return]  # as above
 
 

@@ -174,3 +174,15 @@ def test_older_arguments() -> None:
             return [F.mse_loss(x, t, False), F.l1_loss(x, t, reduce=False), F.mse_loss(x, t, True)]
 
     same(call)
+
+
+def test_smoothing_with_ignored_classes_keeps_a_short_dtype() -> None:
+    def program(m: Any) -> Any:
+        x = m.tensor(X.astype("f")).half().requires_grad_()
+        loss = m.nn.functional.cross_entropy(
+            x, m.tensor([1, 0, 4, 1]), ignore_index=1, label_smoothing=0.2
+        )
+        loss.backward()
+        return loss.float(), loss.dtype == m.float16, x.grad.dtype == m.float16
+
+    same(program)

@@ -39,11 +39,12 @@ def _replaced(module: Module, values: dict[str, Tensor], tie: bool, strict: bool
     if strict:
         missing, unexpected = places.keys() - values.keys(), values.keys() - places.keys()
         if missing or unexpected:
-            raise ClgradRuntimeError(
-                "functional_call: Error(s) in the given names. Unexpected key(s): "
-                f"{', '.join(sorted(unexpected)) or 'none'}. Missing key(s): "
-                f"{', '.join(sorted(missing)) or 'none'}."
-            )
+            text = f"Error(s) in reparametrizing for {type(module).__name__}:"
+            for kind, names in (("Unexpected", unexpected), ("Missing", missing)):
+                if names:
+                    listed = ", ".join(f"'{name}'" for name in sorted(names))
+                    text += f"\n\t{kind} key(s): {listed}."
+            raise ClgradRuntimeError(text)
     wanted = dict(values)
     if tie:
         owners = {id(table[name]): wanted[key] for key, (table, name) in places.items()

@@ -52,3 +52,24 @@ def test_packed_sequences(kind: str) -> None:
         found.append([padded.detach(), last.detach(), given.grad, *slopes])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_adaptive_softmax(bias: bool) -> None:
+    torch.manual_seed(1)
+    made = [
+        m.nn.AdaptiveLogSoftmaxWithLoss(8, 12, [3, 7], div_value=2.0, head_bias=bias)
+        for m in (clgrad, torch)
+    ]
+    made[0].load_state_dict({k: clgrad.tensor(v.numpy()) for k, v in made[1].state_dict().items()})
+    x = np.random.default_rng(2).standard_normal((6, 8)).astype("f")
+    found = []
+    for m, layer in zip((clgrad, torch), made, strict=True):
+        given = m.tensor(x, requires_grad=True)
+        output, loss = layer(given, m.tensor([0, 2, 3, 11, 7, 1]))
+        (loss + (output * output).sum()).backward()
+        with m.no_grad():
+            others = layer.log_prob(given), layer.predict(given), layer(given[0], m.tensor(9)).loss
+        found.append([output.detach(), given.grad, *[p.grad for p in layer.parameters()], *others])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)

@@ -93,3 +93,36 @@ def test_optimizers_of_whole_matrices(name: str) -> None:
     # Muon multiplies in bfloat16
     np.testing.assert_allclose(*ends, rtol=0, atol=2e-2 if name == "Muon" else 1e-5)
     assert np.abs(ends[1] - start).max() > 0.05
+
+
+def _averaged(m: Any) -> list[Any]:
+    """Return a model's moving average with its statistics, as arrays, and the rates."""
+    rng = np.random.default_rng(7)
+    model = m.nn.Sequential(m.nn.Linear(6, 5), m.nn.BatchNorm1d(5), m.nn.Tanh(), m.nn.Linear(5, 2))
+    with m.no_grad():
+        for p in model.parameters():
+            p.copy_(m.tensor(rng.normal(size=tuple(p.shape)).astype("f")))
+    data = [m.tensor(rng.normal(size=(8, 6)).astype("f")) for _ in range(4)]
+    kinds = {"avg_fn": None}, {"multi_avg_fn": m.optim.swa_utils.get_ema_multi_avg_fn(0.8)}
+    averages = [m.optim.swa_utils.AveragedModel(model, **kind) for kind in kinds]
+    optimizer = m.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    schedule = m.optim.swa_utils.SWALR(optimizer, swa_lr=0.02, anneal_epochs=3)
+    rates = []
+    for x in data:
+        optimizer.zero_grad()
+        model(x).cos().sum().backward()
+        optimizer.step()
+        schedule.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+        for average in averages:
+            average.update_parameters(model)
+    found = []
+    for average in averages:
+        m.optim.swa_utils.update_bn(data, average)
+        found += [t.detach().float().numpy().copy() for t in average.state_dict().values()]
+    return [*found, averages[0](data[0]).detach().numpy(), np.array(rates)]
+
+
+def test_averages_of_models() -> None:
+    for ours, theirs in zip(_averaged(clgrad), _averaged(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from clgrad import dispatch
+from clgrad.batching import own_of
 from clgrad.dtypes import bfloat16
 from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
 from clgrad.tape import noting
@@ -96,6 +97,11 @@ def to_bool(x: Tensor) -> bool:
         raise ShapeError(
             f"Boolean value of Tensor with {what} is ambiguous. Expected one element. "
             "Hint: compare with == and reduce, or test .numel()."
+        )
+    if own_of(x._storage.value):
+        raise AutogradError(
+            "vmap: It looks like you're attempting to use a Tensor in some data-dependent control "
+            "flow. We don't support that yet. Hint: where() chooses for each sample."
         )
     return bool(item(x))
 

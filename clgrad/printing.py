@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from clgrad import creation, host
+from clgrad.batching import leave, own_of
 from clgrad.dtypes import bool_, get_default_dtype, int64
 from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.functional.joining import cat
@@ -200,6 +201,12 @@ def shown(x: Tensor) -> str:
 
     Waits for the device.
     """
+    samples = own_of(x._storage.value)
+    if samples:
+        level = samples[-1]
+        with no_grad():
+            value = shown(leave(x, level))
+        return f"BatchedTensor(lvl={level.number}, bdim=0, value=\n{value}\n)"
     meta, options = x._meta, _options
     kind = type(x).__name__
     prefix = "tensor(" if kind in ("Tensor", "Parameter") else f"{kind}("

@@ -9,6 +9,7 @@ from typing import Any
 from clgrad.autograd import engine
 from clgrad.autograd.graph import GradientEdge
 from clgrad.autograd.task import Root
+from clgrad.batching import enter, leave, opened
 from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
 from clgrad.graph.position import stacklevel
 from clgrad.tape.inplace import accumulator, edge_of
@@ -209,7 +210,7 @@ def grad(
         only_inputs: deprecated; it has no effect.
         allow_unused: return None for inputs that the outputs do not depend on, instead of raising;
             default `materialize_grads`.
-        is_grads_batched: each of `grad_outputs` has a first dim over which the pass is repeated.
+        is_grads_batched: each of `grad_outputs` has a first dim, and so have the gradients.
         materialize_grads: return zeros for unused inputs.
 
     Returns:
@@ -271,7 +272,7 @@ def _batched(
     keep: bool,
     create_graph: bool,
 ) -> list[Any]:
-    """Run one pass for each entry of the first dim, and stack what comes out."""
+    """Run a pass for all entries of the first dim together."""
     if any(isinstance(output, GradientEdge) for output in outputs):
         raise AutogradError("Batched grads are not supported with GradientEdge.")
     given = [g for g in grads if isinstance(g, Tensor)]
@@ -287,11 +288,7 @@ def _batched(
             "entries in each."
         )
     _roots(outputs, grads, "grad", batched=True)
-    rows: list[list[Any]] = []
-    for k in range(count):
-        roots = _roots(outputs, [None if g is None else g[k] for g in grads], "grad")
-        rows.append(engine.run(roots, keep or k < count - 1, create_graph, edges, False))
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(edges)
-    return [
-        None if not column or column[0] is None else column[0]._stack(column) for column in columns
-    ]
+    with opened(count) as level:
+        inside = [None if g is None else enter(g, 0, level) for g in grads]
+        found = engine.run(_roots(outputs, inside, "grad"), keep, create_graph, edges, False)
+        return [None if one is None else leave(one, level) for one in found]

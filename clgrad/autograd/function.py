@@ -6,10 +6,12 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from clgrad.autograd.context import FunctionCtx, FunctionNode
 from clgrad.autograd.custom_tangents import CustomTangents
+from clgrad.batching import active, enter, leave, own_of
 from clgrad.errors import AutogradError
 from clgrad.graph.position import stacklevel
 from clgrad.tape import noting
@@ -125,7 +127,14 @@ class Function:
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> Any:
-        """Do nothing: `clgrad.vmap` runs `forward` sample by sample and needs no rule."""
+        """Return (outputs, where their samples are), given all samples of the arguments.
+
+        A Function that is made of ops needs no such rule.
+
+        Args:
+            info: `batch_size` and `randomness`.
+            in_dims: for each argument the dim of its samples, or None.
+        """
         raise NotImplementedError(
             "vmap: this Function has no rule of its own, and needs none. Hint: clgrad.vmap(f.apply)"
         )
@@ -133,6 +142,8 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, and record one node if an argument requires grad."""
+        if active.levels and cls.vmap is not Function.vmap:
+            return _by_own_rule(cls, args)
         apart = cls.setup_context is not Function.setup_context
         if apart:
             if cls._signature is None:
@@ -172,6 +183,26 @@ class Function:
         if tangents is not None:
             tangents.push(outputs)
         return outputs[0] if single else tuple(outputs)
+
+
+def _by_own_rule(cls: type[Function], args: tuple[Any, ...]) -> Any:
+    """Run a custom function in the innermost `vmap` by the rule that it has for that."""
+    level = active.levels.pop()
+    try:
+        dims = tuple([
+            0 if isinstance(a, Tensor) and level in own_of(a._storage.value) else None for a in args
+        ])  # fmt: skip
+        given = [a if d is None else leave(a, level) for a, d in zip(args, dims, strict=True)]
+        info = SimpleNamespace(batch_size=level.size, randomness=level.randomness)
+        outputs, out_dims = cls.vmap(info, dims, *given)
+    finally:
+        active.levels.append(level)
+    if not isinstance(outputs, tuple):
+        return outputs if out_dims is None else enter(outputs, out_dims, level)
+    every = out_dims if isinstance(out_dims, tuple) else (out_dims,) * len(outputs)
+    return tuple([
+        o if d is None else enter(o, d, level) for o, d in zip(outputs, every, strict=True)
+    ])  # fmt: skip
 
 
 Function._backward_cls = type("FunctionBackward", (FunctionNode,), {"_forward_cls": Function})

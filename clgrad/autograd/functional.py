@@ -8,9 +8,11 @@ vector-Jacobian product by its vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from clgrad.autograd.backward import grad
+from clgrad.autograd.units import for_units
 from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
 from clgrad.tape import grad_mode
 from clgrad.tape.inplace import requires_grad_of
@@ -288,7 +290,7 @@ def jacobian(
     Args:
         create_graph: keep the result differentiable.
         strict: raise where an input has no influence, instead of returning zeros.
-        vectorize: taken for PyTorch's sake; the rows are pending ops and fuse anyway.
+        vectorize: take all passes together, as `vmap` does.
         strategy: "reverse-mode" takes a pass per output element, "forward-mode" one per input
             element.
 
@@ -306,8 +308,11 @@ def jacobian(
         sources = _prepared(given, create_graph)
         one, outputs = _as_tuple(func(*sources), _OUTPUTS, "jacobian")
         _require_outputs(outputs, strict)
-        make = _by_columns if strategy == "forward-mode" else _by_rows
-        blocks = make(outputs, sources, create_graph, strict)
+        if vectorize:
+            blocks = _together(outputs, sources, create_graph, strategy)
+        else:
+            make = _by_columns if strategy == "forward-mode" else _by_rows
+            blocks = make(outputs, sources, create_graph, strict)
         done = [_finished(block, single, create_graph) for block in blocks]
     return done[0] if one else tuple(done)
 
@@ -363,6 +368,42 @@ def _by_rows(
             ]
         )
     return blocks
+
+
+def _together(
+    outputs: Sequence[Tensor], sources: Sequence[Tensor], create_graph: bool, strategy: str
+) -> list[list[Tensor]]:
+    """Return the Jacobian, by one pass for each output, or one push-forward for each input."""
+
+    def pull(of: Sequence[Tensor], by: Sequence[Tensor], along: Tensor) -> list[Tensor]:
+        found = _gradients(of, by, [along], create_graph)
+        return [_zeros(x) if one is None else one for one, x in zip(found, by, strict=True)]
+
+    if strategy == "reverse-mode":
+        return [
+            [
+                row.reshape((*output.shape, *source.shape))
+                for row, source in zip(
+                    for_units(output, partial(pull, [output], sources)), sources, strict=True
+                )
+            ]
+            for output in outputs
+        ]
+    duals = [_zeros(o).requires_grad_() for o in outputs]
+    slopes = _gradients(outputs, sources, duals, True)
+    columns = [
+        [column._zeros((source.numel(), *column.shape)) for column in outputs]
+        if slope is None
+        else for_units(source, partial(pull, [slope], duals))
+        for source, slope in zip(sources, slopes, strict=True)
+    ]
+    return [
+        [
+            column[k].movedim(0, -1).reshape((*output.shape, *source.shape))
+            for column, source in zip(columns, sources, strict=True)
+        ]
+        for k, output in enumerate(outputs)
+    ]
 
 
 def _by_columns(

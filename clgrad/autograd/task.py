@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from clgrad import dispatch
+from clgrad import batching, dispatch
 from clgrad.autograd.parts import WIDE, Holed, Part, Sum, part_of, rest_of, settled
 from clgrad.autograd.running import Pass
 from clgrad.errors import AutogradError, ClgradTypeError, DeviceError, DTypeError, ShapeError
@@ -193,6 +193,8 @@ class Task(Pass):
     def pass_on(self, edges: Sequence[Edge | None], results: Sequence[Any]) -> None:
         """Add the gradients that a node made to where its edges go."""
         pending, buffers, needed, apart = self.pending, self.buffers, self.needed, self.apart
+        if batching.Used.yet:
+            results = _without_samples(edges, results)
         for edge, grad in zip(edges, results, strict=True):
             if edge is None:
                 continue
@@ -265,6 +267,22 @@ class Task(Pass):
         for number, places in captures.items():
             for place in places:
                 self.captured[place] = grads[number]
+
+
+def _without_samples(edges: Sequence[Edge | None], results: Sequence[Any]) -> Sequence[Any]:
+    """Return gradients summed over the samples of a `vmap`, where they leave it."""
+    made: list[Any] = []
+    for edge, grad in zip(edges, results, strict=True):
+        if edge is None or grad is None:
+            made.append(None)
+        elif grad.__class__ is Part:
+            made.append(Part(batching.narrowed(grad.grad, edge[0]), grad.layout, grad.shape))
+        elif grad.__class__ is Holed:
+            samples = batching.own_of(grad.grad._storage.value)
+            made.append(batching.narrowed(settled(grad), edge[0]) if samples else grad)
+        else:
+            made.append(batching.narrowed(grad, edge[0]))
+    return made
 
 
 def _miscounted(node: Node, results: Sequence[Any]) -> AutogradError:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from heapq import heappop
 from typing import Any
 
-from clgrad import dispatch
+from clgrad import batching, dispatch
 from clgrad.autograd.known import Found, Writer
 from clgrad.autograd.task import Root, Task, seed
 from clgrad.graph.storage import Storage, Value
@@ -183,7 +183,7 @@ def run(roots: list[Root], keep_graph: bool) -> bool:
         Whether the pass was run; if not, nothing has been done.
     """
     backend = dispatch.backend
-    if anomaly.mode.on or forward.open:
+    if anomaly.mode.on or forward.open or batching.active.levels:
         return False
     if not hasattr(backend, "splice") or backend.watched():
         return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from clgrad.batching import Level, enter, leave, opened, random_error
 from clgrad.errors import AutogradError, ClgradValueError
-from clgrad.func.tree import flatten
+from clgrad.func.tree import Rebuild, flatten
 from clgrad.generator import default_generator
 from clgrad.tensor import Tensor
 
@@ -17,8 +18,8 @@ def vmap(
 ) -> Any:  # fmt: skip
     """Return a function that maps `func` over a dim of its arguments and stacks the results.
 
-    The samples are recorded one after the other: what is small is fused, but a large batch is
-    better written with a batch dim.
+    `func` is called once, on tensors that have the shape of a sample; see `batching` for how ops
+    are recorded for all samples together.
 
     Args:
         in_dims: the dim of each positional argument, or None for what every sample shares; a
@@ -26,7 +27,7 @@ def vmap(
         out_dims: where the batch dim stands in each result.
         randomness: whether what draws random numbers in `func` is an "error", or draws
             "different" ones for each sample, or the "same".
-        chunk_size: taken for PyTorch's sake.
+        chunk_size: of how many samples to take care at once, to save memory; default: of all.
 
     Raises:
         ClgradValueError: no argument has a batch dim, batch sizes differ, in_dims or out_dims do
@@ -70,24 +71,44 @@ def vmap(
             )
         (size,) = sizes
         state = default_generator.get_state()
-        results = []
-        for k in range(size or 1):
-            parts = [
-                x if d is None else (x.select(d, k) if size else x._zeros(_without(x, d)))
-                for x, d in zip(leaves, dims, strict=True)
-            ]
+        chunks = []
+        for start in range(0, size, chunk_size or size) if size else (0,):
             if randomness == "same":
                 default_generator.set_state(state)
-            results.append(flatten(func(*rebuild(parts), **kwargs)))
-            if randomness == "error" and default_generator.get_state() != state:
-                raise AutogradError(
-                    "vmap: called random operation while in randomness error mode. Please either "
-                    "use the 'same' or 'different' randomness flags on vmap or perform the "
-                    "randomness operation out of vmap."
-                )
-        return _joined(results, out_dims, size)
+            length = min(chunk_size or size, size - start)
+            parts = leaves
+            if length < size:
+                parts = [
+                    x if d is None else x.narrow(d, start, length)
+                    for x, d in zip(leaves, dims, strict=True)
+                ]
+            chunks.append(_together(func, parts, dims, rebuild, kwargs, out_dims, randomness))
+        return chunks[0] if len(chunks) == 1 else _rejoined(chunks, out_dims)
 
     return batched
+
+
+def _together(
+    func: Callable[..., Any], leaves: list[Any], dims: list[int | None], rebuild: Rebuild,
+    kwargs: dict[str, Any], out_dims: Any, randomness: str,
+) -> Any:  # fmt: skip
+    """Call `func` once, on tensors that stand for all samples."""
+    size = next(x.shape[d] for x, d in zip(leaves, dims, strict=True) if d is not None)
+    with opened(size, randomness) as level:
+        inside = [x if d is None else enter(x, d, level) for x, d in zip(leaves, dims, strict=True)]
+        before = [t._storage.value if isinstance(t, Tensor) else None for t in inside]
+        state = default_generator.get_state()
+        made, put = flatten(func(*rebuild(inside), **kwargs))
+        if randomness == "error" and default_generator.get_state() != state:
+            raise random_error()
+        wanted = _out_dims(out_dims, made)
+        results = [
+            one if d is None else _left(one, d, level) for one, d in zip(made, wanted, strict=True)
+        ]
+        for x, d, t, value in zip(leaves, dims, inside, before, strict=True):
+            if d is not None and t._storage.value is not value:  # an in-place op wrote
+                x.copy_(leave(t, level).movedim(0, d))
+    return put(results)
 
 
 _RANDOMNESS = ("error", "different", "same")
@@ -105,12 +126,6 @@ def _size(x: Any, dim: int) -> int:
             f"{x.ndim} so expected in_dim to satisfy -{x.ndim} <= in_dim < {x.ndim}."
         )
     return int(x.shape[dim])
-
-
-def _without(x: Tensor, dim: int) -> tuple[int, ...]:
-    """Return the shape of a sample: of a batch of none, one of zeros stands for all."""
-    dim %= x.ndim
-    return tuple(n for d, n in enumerate(x.shape) if d != dim)
 
 
 def _answers(in_dims: Any, args: tuple[Any, ...]) -> list[int | None]:
@@ -137,26 +152,35 @@ def _answers(in_dims: Any, args: tuple[Any, ...]) -> list[int | None]:
     return spread(in_dims, args, False)
 
 
-def _joined(results: list[tuple[list[Any], Any]], out_dims: Any, size: int) -> Any:
-    first, rebuild = results[0]
-    many = isinstance(out_dims, tuple | list)
-    if many and len(out_dims) != len(first):
+def _out_dims(out_dims: Any, made: list[Any]) -> list[int | None]:
+    """Return the batch dim of each result."""
+    if not isinstance(out_dims, tuple | list):
+        return [out_dims] * len(made)
+    answers, _ = flatten(out_dims)
+    if len(answers) != len(made):
         raise ClgradValueError(
-            f"vmap: out_dims is not compatible with the structure of `outputs`: {len(out_dims)} "
-            f"dims for {len(first)} results. Expected one dim, or one for each."
+            f"vmap: out_dims is not compatible with the structure of `outputs`: {len(answers)} "
+            f"dims for {len(made)} results. Expected one dim, or one for each."
         )
-    made = []
-    for k, one in enumerate(first):
-        parts = [leaves[k] for leaves, _ in results]
-        where = out_dims[k] if many else out_dims
-        if where is None:
-            made.append(one)
-            continue
-        if not isinstance(one, Tensor):
-            raise ClgradValueError(
-                f"vmap: the function must only return Tensors, got type {type(one)}. Did you mean "
-                "to set out_dims= to None for output?"
-            )
-        stacked = one._stack(parts)
-        made.append((stacked if size else stacked[:0]).movedim(0, where))
-    return rebuild(made)
+    return answers
+
+
+def _left(one: Any, where: int, level: Level) -> Tensor:
+    if not isinstance(one, Tensor):
+        raise ClgradValueError(
+            f"vmap: the function must only return Tensors, got type {type(one)}. Did you mean "
+            "to set out_dims= to None for output?"
+        )
+    made: Tensor = leave(one, level).movedim(0, where)
+    return made
+
+
+def _rejoined(chunks: list[Any], out_dims: Any) -> Any:
+    """Return the results of chunks one after the other."""
+    taken = [flatten(chunk) for chunk in chunks]
+    first, rebuild = taken[0]
+    joined = []
+    for k, d in enumerate(_out_dims(out_dims, first)):
+        one = first[k]
+        joined.append(one if d is None else one._cat([leaves[k] for leaves, _ in taken], d))
+    return rebuild(joined)

@@ -8,10 +8,12 @@ on such leaves alone come back without history.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from clgrad.autograd.backward import grad as gradients_of
 from clgrad.autograd.reach import without_own
+from clgrad.autograd.units import for_units
 from clgrad.errors import AutogradError, ClgradValueError, ShapeError
 from clgrad.func.tree import flatten, same_structure, tensors
 from clgrad.tape import grad_mode
@@ -265,33 +267,26 @@ def linearize(func: Callable[..., Any], *primals: Any) -> Any:
     return output, push
 
 
-def _units(x: Tensor) -> list[Tensor]:
-    """Return a tensor of the shape of `x` for each element: one there and zero elsewhere."""
-    flat = x._zeros((x.numel(),))
-    made = []
-    for k in range(x.numel()):
-        unit = flat.clone()
-        unit[k] = 1
-        made.append(unit.reshape(x.shape))
-    return made
+def _pull_one(output: Tensor, inputs: Sequence[Tensor], unit: Tensor) -> list[Tensor]:
+    return _pull([output], inputs, [unit])
 
 
-def _stacked(rows: Sequence[Tensor], shape: tuple[int, ...], like: Tensor) -> Tensor:
-    made: Tensor = rows[0]._stack(list(rows)).reshape(shape) if rows else like._zeros(shape)
-    return made
+def _push_one(outputs: Sequence[Tensor], x: Tensor, unit: Tensor) -> list[Tensor]:
+    return _push(outputs, [x], [unit])
 
 
 def jacrev(
     func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False,
     chunk_size: int | None = None,
 ) -> Any:  # fmt: skip
-    """Return a function that computes the Jacobian, one backward pass per element of the output.
+    """Return a function that computes the Jacobian, by one backward pass for each output.
 
     Its result has the structure of the output, and in each place that of the chosen arguments, with
     shape (*output, *input).
 
     Args:
-        chunk_size: taken for PyTorch's sake; all passes are pending together.
+        chunk_size: of how many elements of the output the gradients are taken at once, to save
+            memory; default: of all.
     """
     if chunk_size is not None and chunk_size < 1:
         raise ClgradValueError(f"jacrev: `chunk_size` should be greater than 0, got {chunk_size}.")
@@ -302,10 +297,10 @@ def jacrev(
             outputs, rebuild = tensors(call.output, "jacrev")
             blocks = []
             for output in outputs:
-                rows = [_pull([output], call.inputs, [unit]) for unit in _units(output)]
+                rows = for_units(output, partial(_pull_one, output, call.inputs), chunk_size)
                 columns = [
-                    _stacked([row[k] for row in rows], (*output.shape, *x.shape), x)
-                    for k, x in enumerate(call.inputs)
+                    row.reshape((*output.shape, *x.shape))
+                    for row, x in zip(rows, call.inputs, strict=True)
                 ]
                 blocks.append(call.nested(columns))
             made = rebuild(blocks)
@@ -319,7 +314,7 @@ def jacfwd(
     func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *,
     randomness: str = "error",
 ) -> Any:  # fmt: skip
-    """Return a function that computes the Jacobian, one pass per element of the arguments.
+    """Return a function that computes the Jacobian, by one pass for each argument.
 
     Results as for `jacrev`.
 
@@ -333,13 +328,13 @@ def jacfwd(
             outputs, rebuild = tensors(call.output, "jacfwd")
             columns: list[list[Tensor]] = []  # by input, then by output
             for x in call.inputs:
-                pushed = [_push(outputs, [x], [unit]) for unit in _units(x)]
-                made = []
-                for k, output in enumerate(outputs):
-                    last = _stacked([p[k] for p in pushed], (x.numel(), *output.shape), output)
-                    moved = last.movedim(0, -1).reshape((*output.shape, *x.shape))
-                    made.append(moved)
-                columns.append(made)
+                pushed = for_units(x, partial(_push_one, outputs, x), None)
+                columns.append(
+                    [
+                        last.movedim(0, -1).reshape((*output.shape, *x.shape))
+                        for last, output in zip(pushed, outputs, strict=True)
+                    ]
+                )
             blocks = [call.nested([made[k] for made in columns]) for k in range(len(outputs))]
             found = rebuild(blocks)
         leave = call.level.leave

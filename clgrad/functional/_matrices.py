@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from clgrad.batching import whole
 from clgrad.dtypes import float32, float64
 from clgrad.errors import DTypeError, LinAlgError, ShapeError
 from clgrad.functional._given import check_tensor
@@ -84,7 +85,7 @@ def first_failure(info: Tensor) -> tuple[str, int] | None:
 
     `info` holds 0 for matrices that did not.
     """
-    numbers = info.reshape(-1).tolist()
+    numbers = whole(info).reshape(-1).tolist()
     for k, number in enumerate(numbers):
         if number:
             return (f"(Batch element {k}): " if info.ndim else ""), int(number)
@@ -93,7 +94,7 @@ def first_failure(info: Tensor) -> tuple[str, int] | None:
 
 def check_finite(name: str, x: Tensor) -> None:
     """Raise `LinAlgError` where an element is inf or NaN; this waits for the device."""
-    if bool(x.detach().isfinite().logical_not().any()):
+    if bool(whole(x).isfinite().logical_not().any()):
         raise LinAlgError(
             f"{name}: The algorithm failed to converge because the input matrix contained "
             "non-finite values."

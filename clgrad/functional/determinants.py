@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from clgrad.batching import whole
 from clgrad.calls import function
 from clgrad.dispatch import apply
 from clgrad.dtypes import float64, int32
@@ -49,7 +50,7 @@ def _det_back(ctx: Any, grads: tuple[Any, ...]) -> tuple[Any]:
         least = 2.220446049250313e-16 if lu.dtype is float64 else 1.1920928955078125e-07
         lu = lu + diag_embed((lu.diagonal(0, -2, -1) == 0).to(lu.dtype) * least)
         return (factors.solve_factored(lu, ctx.saved("result2"), identity(x) * scaled, True),)
-    if bool((det.detach() != 0).all()):
+    if bool(whole(det).all()):
         return (apply(solve_op, (x.mT, identity(x) * scaled))[0],)
     u, s, vh = spectra.svd(x)  # what is orthogonal has a determinant of 1 or -1
     sign = linalg_det(u.detach()) * linalg_det(vh.detach())

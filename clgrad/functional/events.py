@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clgrad.batching import whole
 from clgrad.creation import wide_float
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradRuntimeError
@@ -31,7 +32,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
         ClgradRuntimeError: a negative number; this waits for the device. DTypeError: no floats.
     """
     check_float("poisson", input.dtype)
-    if bool((input.detach() < 0).any()):
+    if bool((whole(input) < 0).any()):
         raise ClgradRuntimeError("poisson: invalid Poisson rate, expected rate to be non-negative")
     where: Any = input.device
     drawn = draw(_ops.rand, input._meta.shape, wide_float(where), where, generator)

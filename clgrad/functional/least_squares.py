@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from clgrad.batching import whole
 from clgrad.calls import function
 from clgrad.creation import empty, zeros
 from clgrad.dispatch import apply
@@ -138,7 +139,7 @@ def _lstsq(a: Any, b: Any, rcond: Any, driver: str) -> tuple[Any, ...]:
     none = empty(0, dtype=a.dtype, device=a.device)
     rank = none.long() if driver == "gels" else matrix_rank(a, rtol=rcond)
     residuals = none
-    if m > n and (driver == "gels" or bool((rank == n).all())) and driver != "gelsy":
+    if m > n and (driver == "gels" or bool((whole(rank) == n).all())) and driver != "gelsy":
         rest = a @ made - b
         residuals = (rest * rest).sum(-2)
     return made, residuals, rank

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from clgrad.batching import whole
 from clgrad.calls import function
 from clgrad.creation import arange
 from clgrad.dispatch import apply
@@ -56,7 +57,7 @@ def _exponential(x: Any) -> Any:
     if not x.numel():
         return x.clone()
     norm = x.abs().sum(-2).amax(-1)[..., None, None]
-    most = norm.amax().item()
+    most = whole(norm).amax().item()
     if not math.isfinite(most):
         return x * math.nan
     reach = _REACH[x.dtype is float64]

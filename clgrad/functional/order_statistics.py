@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clgrad.batching import whole
 from clgrad.calls import function
 from clgrad.creation import tensor
 from clgrad.dispatch import apply
@@ -178,7 +179,7 @@ def _quantile(
         raise ClgradRuntimeError(f"{name}() q must be a scalar or 1D tensor")
     if q.dtype is not x.dtype:
         raise DTypeError(f"{name}() q tensor must be same dtype as the input tensor")
-    if q.numel() and bool(((q >= 0) * (q <= 1)).logical_not().any()):
+    if q.numel() and bool(whole((q >= 0) * (q <= 1)).logical_not().any()):
         raise ClgradRuntimeError(f"{name}() q values must be in the range [0, 1]")
     ndim = x.ndim
     if dim is None:

@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from clgrad import writing
+from clgrad.batching import whole
 from clgrad.dispatch import apply
 from clgrad.dtypes import float32, int64
 from clgrad.errors import ClgradRuntimeError
@@ -109,7 +110,7 @@ def _product_back(
 
 
 def _once_backward(ctx: Any, g: Any) -> tuple[Any, None]:
-    if (ctx.saved("zeros") > 1).any().item():
+    if (whole(ctx.saved("zeros")) > 1).any().item():
         source = "src" if ctx.param("name") == "scatter_reduce" else "source"
         raise ClgradRuntimeError(
             f"{ctx.param('name')}(): Double backward is unsupported for {source} when >1 zeros in "

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from clgrad.batching import whole
 from clgrad.creation import (
     arange,
     bounded,
@@ -162,7 +163,7 @@ def normal(
     first = tensors[0]
     check_float("normal", first.dtype)
     if isinstance(std, Tensor):
-        if std.numel() and std.detach().amin().item() < 0:
+        if std.numel() and whole(std).amin().item() < 0:
             raise ClgradRuntimeError("normal expects all elements of std >= 0.0")
     else:
         std = float(number_of("normal", "std", std))
@@ -449,7 +450,7 @@ def _check_multinomial(input: Tensor, num_samples: int, replacement: bool) -> No
             f"{num_samples} of {input.shape[-1]}"
         )
     elif input.numel():
-        given = input.detach()
+        given = whole(input)
         bad = ((given >= 0) & (given < math.inf)).logical_not().any()
         none = (given.sum(dim=-1) <= 0).any()
         code = (bad.to(int64) + none.to(int64) * 2).item()

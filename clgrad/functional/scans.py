@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clgrad.batching import whole
 from clgrad.calls import function
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, bool_
@@ -39,7 +40,7 @@ def _cumprod_backward(ctx: Any, g: Any) -> tuple[Any]:
         return (g,)
     zero = x == 0
     if ctx.recording:
-        if not bool(zero.any()):
+        if not bool(whole(zero).any()):
             return (_run(_cumsum, g * y, dim, not reverse) / x,)
         return (_cumprod_gradient(g, x.to(g.dtype), wrap_dim(dim, x.ndim, "cumprod"), reverse),)
     # before the first zero as without any; there, the products of the others up to the second

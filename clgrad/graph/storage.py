@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 from clgrad.dtypes import DType
+from clgrad.errors import AutogradError
 
 
 class Value:
@@ -31,6 +32,7 @@ class Value:
             clones share the value.
         bounds: least and largest element of integers that came from the host: what indexes by
             them can be checked without waiting.
+        own, levels: see `batching`; nothing but for samples of `vmap`.
         looked_at, origin: notes of anomaly mode and of `explain`; not there unless these are used.
     """
 
@@ -39,6 +41,8 @@ class Value:
         "looked_at", "numel", "origin", "recipe", "shared", "tape",
     )  # fmt: skip
 
+    own: ClassVar[Any] = ()
+    levels: ClassVar[Any] = frozenset()
     buffer: Any
     recipe: Any
     shared: bool
@@ -96,7 +100,18 @@ class Storage:
             value.holder = (*alive, mine) if alive else mine
 
     def replace(self, value: Value) -> None:
-        """Make `value` the current one (an in-place op wrote)."""
+        """Make `value` the current one (an in-place op wrote).
+
+        Raises:
+            AutogradError: it has samples of a `vmap` in which this storage was not made.
+        """
+        if value.own and not self.value.levels.issuperset(value.own):
+            raise AutogradError(
+                "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists "
+                "a Tensor `other` in extra_args that has more elements than `self`. This happened "
+                "due to `other` being vmapped over but `self` not being vmapped over in a vmap. "
+                "Hint: use out-of-place operators instead."
+            )
         if self.value.holder is self:
             self.value.holder = None
         self.value = value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from clgrad.batching import whole
 from clgrad.errors import ClgradIndexError
 from clgrad.host import array_of
 from clgrad.tensor import Tensor
@@ -32,7 +33,7 @@ def check_targets(op: str, target: Tensor, classes: int, ignore_index: int) -> b
         return bounds[0] <= ignore_index <= bounds[1]
     if not target.numel():
         return True
-    array = array_of(target)
+    array = array_of(whole(target))
     wrong = (array != ignore_index) & ((array < 0) | (array >= classes))
     if wrong.any():
         raise ClgradIndexError(

@@ -9,6 +9,7 @@ import math
 import warnings
 from typing import Any
 
+from clgrad.batching import whole
 from clgrad.calls import function
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradRuntimeError, ClgradValueError, DTypeError, ShapeError
@@ -311,7 +312,7 @@ def gaussian_nll_loss(
         negative = var < 0
         variance = input.new_full((), var).expand(input.shape)
     else:
-        negative = bool((variance < 0).to(input.dtype).sum())
+        negative = bool((whole(variance) < 0).to(input.dtype).sum())
     if negative:
         raise ClgradValueError("var has negative entry/entries")
     have, want = tuple(variance.shape), tuple(input.shape)

@@ -43,14 +43,14 @@ def _shape(op: Op, operands: tuple[Meta, Meta], static: dict[str, Any], device: 
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2], op="matmul")
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     return Signature(
-        op, "kernel", lower=_lower, epilogue=True, space=(*batch, m, n),
+        op, "kernel", lower=lower_product, epilogue=True, space=(*batch, m, n),
         reads=(a.layout.broadcast_to((*batch, m, k)), b.layout.broadcast_to((*batch, k, n))),
         dtypes=(a.dtype, b.dtype), meta=fresh_meta(a.dtype, (*batch, m, n), device),
         work=2 * fresh_numel(batch) * m * n * k,
     )  # fmt: skip
 
 
-def _lower(sig: Signature, traits: DeviceTraits, epilogue: Epilogue | None) -> Lowered:
+def lower_product(sig: Signature, traits: DeviceTraits, epilogue: Epilogue | None) -> Lowered:
     a, b = sig.reads
     problem = MatmulProblem(
         m=a.shape[-2], n=b.shape[-1], k=a.shape[-1], batch=sig.space[:-2],

@@ -76,11 +76,12 @@ class Signature:
         flagged: for `kernel`, whether it reports errors that only the device can see.
         cost: operations per element.
         work: for `kernel`, all of its operations, or 0 where nobody has counted them.
+        static: for a primitive op, its static parameters.
     """
 
     __slots__ = (
         "cost", "covers", "dtypes", "epilogue", "expr", "flagged", "fold", "id", "kind", "lower",
-        "meta", "op", "order", "reads", "reduced", "scalars", "space", "target", "work",
+        "meta", "op", "order", "reads", "reduced", "scalars", "space", "static", "target", "work",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,7 @@ class Signature:
         self.epilogue = epilogue
         self.flagged = flagged
         self.work = work
+        self.static: dict[str, Any] = {}
         self.cost = count_ops(expr) if expr is not None else 0
 
     def __repr__(self) -> str:
@@ -400,9 +402,9 @@ def _primitive(
 ) -> Signature:
     assert op.shape is not None
     metas = [m for m in operands if isinstance(m, Meta)]
-    made: Signature = op.shape(
-        op, operands, _static_params(op, static), common_device(op, metas, device)
-    )
+    params = _static_params(op, static)
+    made: Signature = op.shape(op, operands, params, common_device(op, metas, device))
+    made.static = params
     return made
 
 

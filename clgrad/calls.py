@@ -22,7 +22,7 @@ from clgrad.errors import (
     ClgradWarning,
     DeviceError,
 )
-from clgrad.ops import activation, logical, pointwise, rounding, special, trigonometric  # noqa: F401  # they enter the table
+from clgrad.ops import activation, bessel, logical, pointwise, rounding, special, trigonometric  # noqa: F401  # they enter the table
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.scaled import add_scaled, rsub_scaled, sub_scaled
 from clgrad.tape.grad_mode import mode

@@ -16,9 +16,9 @@ import pytest
 import clgrad
 from clgrad import dtypes
 from clgrad.autograd import gradcheck, gradgradcheck
-from clgrad.graph import recorder
 from clgrad.ops.registry import OPS
 from clgrad.testing.samples import arrange, shape_of, smooth
+from tests.device.family import Check, Family
 from tests.device.op_cases import (
     EPS,
     bits_of,
@@ -167,42 +167,48 @@ def test_gradients_in_short_floats(device: Any) -> None:
     PyTorch's own 16-bit gradients round after every step of a formula, ours once at its end, so
     neither is the other's reference.
     """
-    cases = []
-    for seed, row in enumerate(_rows()):
-        op, dtype = OPS[row["op"]], row["dtype"]
-        shape = shape_of(row["layout"])
-        theirs, ours, leaves = [], [], []
-        last = len(op.inputs) - 1
-        for k, name in enumerate(op.inputs):
-            size, layout = shape, row["layout"]
-            if k == last and last and row["pattern"] == "number":
-                theirs.append(1.5)
-                ours.append(1.5)
-                continue
-            if k == last and last and row["pattern"] != "same":
-                size = {"row": shape[-1:], "column": (*shape[:1], 1), "zero-d": ()}[row["pattern"]]
-                layout = "contiguous"
-            values = np.asarray(smooth(op, name, size, seed))
-            if name in op.masks:
-                theirs.append(torch.from_numpy(np.asarray(values > 0)))
-                ours.append(clgrad.tensor(values > 0, device=device))
-                continue
-            stored, view = arrange(bits_of(torch_tensor(values, dtype)), layout)
-            rounded = torch_tensor(stored, dtype)
-            a, b = rounded.double(), same_tensor(rounded, device)
-            if name in op.derivatives:
-                leaves.append((a.requires_grad_(), b.requires_grad_()))
-            theirs.append(view(a))
-            ours.append(view(b))
-        want = torch_function(row["op"])(*theirs)
-        got = getattr(clgrad, row["op"])(*ours)
-        seeds = torch_tensor(np.random.default_rng(seed).uniform(-1, 1, want.shape), dtype)
-        wanted = torch.autograd.grad(want, [a for a, _ in leaves], seeds.double())
-        given = clgrad.autograd.grad(got, [b for _, b in leaves], same_tensor(seeds, device))
-        cases.append((row, want.numel(), leaves, wanted, given))
-    recorder.flush()
-    wrong = []
-    for row, theirs_size, leaves, wanted, given in cases:
+    rows = list(enumerate(_rows()))
+    # what has one dtype and one layout shares kernels
+    rows.sort(key=lambda r: (r[1]["dtype"].name, r[1]["layout"], r[1]["pattern"]))
+    family = Family()
+    for seed, row in rows:
+        family.add(row, lambda row=row, seed=seed: _gradients(row, seed, device))
+    family.check()
+
+
+def _gradients(row: dict[str, Any], seed: int, device: Any) -> Check:
+    op, dtype = OPS[row["op"]], row["dtype"]
+    shape = shape_of(row["layout"])
+    theirs, ours, leaves = [], [], []
+    last = len(op.inputs) - 1
+    for k, name in enumerate(op.inputs):
+        size, layout = shape, row["layout"]
+        if k == last and last and row["pattern"] == "number":
+            theirs.append(1.5)
+            ours.append(1.5)
+            continue
+        if k == last and last and row["pattern"] != "same":
+            size = {"row": shape[-1:], "column": (*shape[:1], 1), "zero-d": ()}[row["pattern"]]
+            layout = "contiguous"
+        values = np.asarray(smooth(op, name, size, seed))
+        if name in op.masks:
+            theirs.append(torch.from_numpy(np.asarray(values > 0)))
+            ours.append(clgrad.tensor(values > 0, device=device))
+            continue
+        stored, view = arrange(bits_of(torch_tensor(values, dtype)), layout)
+        rounded = torch_tensor(stored, dtype)
+        a, b = rounded.double(), same_tensor(rounded, device)
+        if name in op.derivatives:
+            leaves.append((a.requires_grad_(), b.requires_grad_()))
+        theirs.append(view(a))
+        ours.append(view(b))
+    want = torch_function(row["op"])(*theirs)
+    got = getattr(clgrad, row["op"])(*ours)
+    seeds = torch_tensor(np.random.default_rng(seed).uniform(-1, 1, want.shape), dtype)
+    wanted = torch.autograd.grad(want, [a for a, _ in leaves], seeds.double())
+    given = clgrad.autograd.grad(got, [b for _, b in leaves], same_tensor(seeds, device))
+
+    def check() -> str | None:
         for (a, b), w, g in zip(leaves, wanted, given, strict=True):
             assert g.dtype is b.dtype
             assert tuple(g.shape) == tuple(a.shape)
@@ -210,12 +216,14 @@ def test_gradients_in_short_floats(device: Any) -> None:
             # results that are read (tanh's y) are rounded, which 1 - y*y multiplies by up to 14
             # in this domain; the rest is a rounding of each formula. Terms of which many are
             # summed for one element of a broadcast operand are about 1 and may cancel.
-            summed = theirs_size // max(y.size, 1)
+            summed = want.numel() // max(y.size, 1)
             scale = max(np.abs(y).max(initial=0), 0.25 * summed)
-            bound = 4 * EPS[row["dtype"].name] * scale
+            bound = 4 * EPS[dtype.name] * scale
             if x.size and not np.abs(x - y).max() <= bound:
-                wrong.append(f"{row}: off by {np.abs(x - y).max():.3g}, more than {bound:.3g}")
-    assert not wrong, f"{len(wrong)} of {len(cases)} differ\n" + "\n".join(wrong[:20])
+                return f"off by {np.abs(x - y).max():.3g}, more than {bound:.3g}"
+        return None
+
+    return check
 
 
 # ---- where derivatives are a matter of convention -----------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import clgrad
+from tests.device.family import Check, one_flush
 
 Case = Callable[..., Any]
 
@@ -75,6 +76,20 @@ def compare(
         dtype: of the floats; float32 in place of float64 where the device has none.
         grad: whether gradients and second gradients are compared too.
     """
+    with one_flush():
+        check = recorded(case, inputs, dtype, grad=grad, tolerance=tolerance)
+    check()
+
+
+def recorded(
+    case: Case,
+    inputs: Sequence[Any],
+    dtype: str = "float64",
+    *,
+    grad: bool = True,
+    tolerance: float | None = None,
+) -> Check:
+    """Record what `compare` compares; the function that is returned compares it."""
     if dtype == "float64" and not clgrad.get_default_device().traits.fp64:
         dtype = "float32"
     theirs_dtype, ours_dtype = getattr(torch, dtype), getattr(clgrad, dtype)
@@ -96,17 +111,17 @@ def compare(
     expected = _everything(
         torch, case, theirs, [torch.tensor(c).to(theirs_dtype).requires_grad_(grad) for c in chosen]
     )
-    found = _everything(
-        clgrad,
-        case,
-        ours,
-        [clgrad.tensor(c, dtype=ours_dtype, requires_grad=grad) for c in chosen],
-    )
-    for what in found.keys() | expected.keys():
-        if what in found and what in expected:
-            assert_close(found[what], expected[what], tolerance or TOLERANCE[dtype], what)
-        else:  # one library found out that it does not depend on this
-            assert not (found if what in found else expected)[what].abs().sum().item(), what
+    weights = [clgrad.tensor(c, dtype=ours_dtype, requires_grad=grad) for c in chosen]
+    found = _everything(clgrad, case, ours, weights)
+
+    def check() -> None:
+        for what in found.keys() | expected.keys():
+            if what in found and what in expected:
+                assert_close(found[what], expected[what], tolerance or TOLERANCE[dtype], what)
+            else:  # one library found out that it does not depend on this
+                assert not (found if what in found else expected)[what].abs().sum().item(), what
+
+    return check
 
 
 def _error(case: Case, m: Any) -> Exception | None:

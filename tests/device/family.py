@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from clgrad import dispatch
 from clgrad.autograd.running import running
-from clgrad.graph import recorder
 
 Check = Callable[[], Any]
 """Compares what a case has recorded; raises, or returns what is wrong as a text."""
@@ -21,7 +21,7 @@ def one_flush() -> Iterator[None]:
         yield
     finally:
         running.composing -= 1
-    recorder.flush()
+    dispatch.backend.flush()
 
 
 class Family:

@@ -17,6 +17,7 @@ import clgrad
 import clgrad.nn.functional
 import clgrad.special
 from clgrad import dtypes
+from tests.device.family import Check, Family
 from tests.device.op_cases import EPS, TORCH, bits_of, read, same_tensor, torch_tensor
 
 torch = pytest.importorskip("torch")
@@ -106,19 +107,23 @@ PARTS = {
 @pytest.mark.parametrize("dtype", PARTS)
 def test_values_and_gradients(device: Any, dtype: str) -> None:
     """Against PyTorch in float64 on the same rounded numbers."""
-    kind = getattr(dtypes, dtype)
-    results = []
+    family = Family()
     for name in PARTS[dtype]:
-        case = (CASES | FLOAT32)[name]
-        theirs, ours = _leaves(kind, device)
-        want, got = (case(m, x.t(), y) for m, (x, y) in ((torch, theirs), (clgrad, ours)))
-        weights = torch_tensor(np.cos(np.arange(want.numel())).reshape(want.shape), kind)
-        want.backward(weights.double())
-        got.backward(same_tensor(weights, device))
-        results.append((name, want, got, theirs, ours))
-    wrong = []
-    for name, want, got, theirs, ours in results:
-        assert got.dtype is kind, name
+        family.add(name, lambda name=name: _case(name, dtype, device))
+    family.check()
+
+
+def _case(name: str, dtype: str, device: Any) -> Check:
+    kind = getattr(dtypes, dtype)
+    theirs, ours = _leaves(kind, device)
+    case = (CASES | FLOAT32)[name]
+    want, got = (case(m, x.t(), y) for m, (x, y) in ((torch, theirs), (clgrad, ours)))
+    weights = torch_tensor(np.cos(np.arange(want.numel())).reshape(want.shape), kind)
+    want.backward(weights.double())
+    got.backward(same_tensor(weights, device))
+
+    def check() -> str | None:
+        assert got.dtype is kind
         pairs = [("value", want, got)]
         for leaf, a, b in zip("xy", theirs, ours, strict=True):
             if a.grad is not None:
@@ -129,8 +134,10 @@ def test_values_and_gradients(device: Any, dtype: str) -> None:
             bound = 24 * EPS[dtype] * max(1.0, np.abs(exact).max())
             bound = max(bound, 1e-12 if "log_ndtr" in name else 0)  # PyTorch's is no better
             if not np.abs(exact - mine).max() <= bound:
-                wrong.append(f"{what} of {name}: off by {np.abs(exact - mine).max():.3g}")
-    assert not wrong, "\n".join(wrong)
+                return f"{what} off by {np.abs(exact - mine).max():.3g}"
+        return None
+
+    return check
 
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 20.5, -20.5, 90.0, -90.0, 1e-30])

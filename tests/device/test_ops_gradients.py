@@ -1,4 +1,4 @@
-"""Gradients on devices: numerical in float64, and PyTorch's in shorter floats.
+"""Gradients on devices against PyTorch: first and second ones in float64, first in shorter floats.
 
 Derivatives of the pointwise ops are checked numerically, and at kinks, in `host`, because they are
 formulas. Here their kernels are.
@@ -15,9 +15,9 @@ import pytest
 
 import clgrad
 from clgrad import dtypes
-from clgrad.autograd import gradcheck, gradgradcheck
 from clgrad.ops.registry import OPS
 from clgrad.testing.samples import arrange, shape_of, smooth
+from tests.device.against_torch import arrays, recorded
 from tests.device.family import Check, Family
 from tests.device.op_cases import (
     EPS,
@@ -38,26 +38,24 @@ REDUCTIONS = sorted(
 )
 
 
-def _smooth_operands(name: str, device: Any, shapes: Any) -> list[Any]:
-    op = OPS[name]
-    names = [n for n in op.inputs if n not in op.masks]
-    return [
-        clgrad.tensor(smooth(op, n, s), dtype=dtypes.float64, device=device, requires_grad=True)
-        for n, s in zip(names, shapes, strict=False)
-    ]
+@pytest.fixture(autouse=True)
+def on_device(device: Any) -> Any:
+    clgrad.set_default_device(device)
+    yield
+    clgrad.set_default_device(None)
 
 
-def _check(function: Any, inputs: list[Any]) -> None:
-    assert gradcheck(function, inputs)
-    assert gradgradcheck(function, inputs)
+def test_reductions_in_float64() -> None:
+    family = Family()
+    for name in [*REDUCTIONS, "var"]:
+        values = smooth(OPS[name], "x", (2, 3)) if name in OPS else smooth(OPS["sum"], "x", (2, 3))
+        for dim, keepdim in ((-1, False), (None, False), (0, True)):
 
+            def case(m: Any, x: Any, n: str = name, d: Any = dim, k: bool = keepdim) -> Any:
+                return getattr(x, n)() if d is None else getattr(x, n)(d, keepdim=k)
 
-@pytest.mark.parametrize("name", [*REDUCTIONS, "var"])
-def test_reductions_numerically(device: Any, name: str) -> None:
-    inputs = _smooth_operands(name, device, [(2, 3)])
-    _check(lambda x: getattr(x, name)(-1), inputs)
-    for dim, keepdim in ((None, False), (0, True)):
-        assert gradcheck(lambda x, d=dim, k=keepdim: getattr(x, name)(d, keepdim=k), inputs)
+            family.add((name, dim), lambda case=case, x=values: recorded(case, [x]))
+    family.check()
 
 
 PRODUCTS = {
@@ -67,19 +65,17 @@ PRODUCTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", PRODUCTS)
-def test_products_numerically(device: Any, kind: str) -> None:
-    rng = np.random.default_rng(0)
-    inputs = [
-        clgrad.tensor(rng.uniform(-1, 1, s), device=device, requires_grad=True)
-        for s in PRODUCTS[kind]
-    ]
-    _check(clgrad.matmul, inputs)
+def test_products_in_float64() -> None:
+    family = Family()
+    for name, shapes in PRODUCTS.items():
+        operands = arrays(*shapes)
+        family.add(name, lambda x=operands: recorded(lambda m, *given: m.matmul(*given), x))
+    family.check()
 
 
 def _views() -> dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]]:
     return {
-        "alias": ((3,), lambda x: x.alias()),
+        "alias": ((3,), lambda x: x.alias() if hasattr(x, "alias") else x.view_as(x)),
         "as_strided": ((2, 3), lambda x: x.as_strided((2, 2), (1, 2), 1)),
         "diagonal": ((3, 3), lambda x: x.diagonal(1)),
         "expand": ((1, 3), lambda x: x.expand(2, 3)),
@@ -102,19 +98,19 @@ def test_every_view_is_tried() -> None:
     assert set(_views()) == {n for n, op in OPS.items() if op.kind == "view"}
 
 
-OTHERS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
-    "add with alpha": ((2, 2), lambda x: clgrad.add(x, x * x, alpha=2.5)),
-    "sub with alpha": ((2, 2), lambda x: clgrad.sub(x * x, x, alpha=2.5)),
-    "cat": ((2, 2), lambda x: clgrad.cat([x, x * 2], 1)),
-    "stack": ((2, 2), lambda x: clgrad.stack([x, x * 2])),
-    "split": ((3, 2), lambda x: x.split(2)),
-    "unbind": ((2, 2), lambda x: x.unbind(1)),
-    "reshape": ((2, 3), lambda x: x.t().reshape(6)),
-    "contiguous": ((2, 3), lambda x: x.t().contiguous()),
-    "clone": ((3,), lambda x: x.clone()),
-    "to": ((3,), lambda x: x.to(dtypes.float64, copy=True)),
-    "write a row": ((2, 3), lambda x: _written(x)),
-    "write a whole": ((2, 3), lambda x: (x * 1).mul_(x)),
+OTHERS: dict[str, tuple[tuple[int, ...], Callable[[Any, Any], Any]]] = {
+    "add with alpha": ((2, 2), lambda m, x: m.add(x, x * x, alpha=2.5)),
+    "sub with alpha": ((2, 2), lambda m, x: m.sub(x * x, x, alpha=2.5)),
+    "cat": ((2, 2), lambda m, x: m.cat([x, x * 2], 1)),
+    "stack": ((2, 2), lambda m, x: m.stack([x, x * 2])),
+    "split": ((3, 2), lambda m, x: x.split(2)),
+    "unbind": ((2, 2), lambda m, x: x.unbind(1)),
+    "reshape": ((2, 3), lambda m, x: x.t().reshape(6)),
+    "contiguous": ((2, 3), lambda m, x: x.t().contiguous()),
+    "clone": ((3,), lambda m, x: x.clone()),
+    "to": ((3,), lambda m, x: x.to(m.float64, copy=True)),
+    "write a row": ((2, 3), lambda m, x: _written(x)),
+    "write a whole": ((2, 3), lambda m, x: (x * 1).mul_(x)),
 }
 
 
@@ -125,18 +121,18 @@ def _written(x: Any) -> Any:
     return out
 
 
-@pytest.mark.parametrize("name", [*_views(), *OTHERS])
-def test_moves_numerically(device: Any, name: str) -> None:
+def test_moves_in_float64() -> None:
     """Views, joins and writes are linear in what they move; the square makes them differ."""
-    shape, function = (_views() | OTHERS)[name]
-    rng = np.random.default_rng(0)
-    x = clgrad.tensor(rng.uniform(-1, 1, shape), device=device, requires_grad=True)
+    cases = {name: (shape, lambda m, x, f=f: f(x)) for name, (shape, f) in _views().items()}
+    family = Family()
+    for name, (shape, function) in (cases | OTHERS).items():
 
-    def squared(x: Any) -> Any:
-        made = function(x)
-        return [m * m for m in made] if isinstance(made, tuple) else made * made
+        def squared(m: Any, x: Any, function: Any = function) -> Any:
+            made = function(m, x)
+            return tuple(p * p for p in made) if isinstance(made, tuple) else made * made
 
-    _check(squared, [x])
+        family.add(name, lambda case=squared, x=arrays(shape): recorded(case, x))
+    family.check()
 
 
 # ---- shorter floats against PyTorch -------------------------------------------------------------

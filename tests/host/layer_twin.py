@@ -8,6 +8,7 @@ import numpy as np
 from layers import SELF, Layer, array
 
 import clgrad
+from tests.device.family import one_flush
 
 
 def _argument(m: Any, value: Any) -> Any:
@@ -45,9 +46,18 @@ def run(m: Any, module: Any, layer: Layer) -> dict[str, Any]:
         for key, v in layer.call.items()
     }
     found: dict[str, Any] = {}
+    with one_flush():
+        _both_ways(m, module, given, call, found, rng)
+    found = {key: value.detach().numpy() for key, value in found.items()}
+    return found | as_numpy(module.state_dict())
+
+
+def _both_ways(
+    m: Any, module: Any, given: list[Any], call: dict[str, Any], found: dict[str, Any], rng: Any
+) -> None:
     total: Any = None
     for k, result in enumerate(_flat(module(*given, **call))):
-        found[f"result {k}"] = result.detach().numpy()
+        found[f"result {k}"] = result.detach()
         if result.requires_grad:
             factor = m.tensor(rng.standard_normal(tuple(result.shape)).astype(np.float32))
             part = (result * factor).sum()
@@ -56,11 +66,10 @@ def run(m: Any, module: Any, layer: Layer) -> dict[str, Any]:
         total.backward()
     for k, tensor in enumerate(given):
         if tensor.grad is not None:
-            found[f"grad of input {k}"] = tensor.grad.numpy()
+            found[f"grad of input {k}"] = tensor.grad
     for name, parameter in module.named_parameters():
         if parameter.grad is not None:
-            found[f"grad of {name}"] = parameter.grad.numpy()
-    return found | as_numpy(module.state_dict())
+            found[f"grad of {name}"] = parameter.grad
 
 
 def _flat(result: Any) -> list[Any]:

@@ -40,8 +40,15 @@ def assert_close(ours: Any, theirs: Any, tolerance: float, what: str) -> None:
         np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=what)
 
 
-def _everything(m: Any, case: Case, inputs: list[Any], cotangents: list[Any]) -> dict[str, Any]:
-    """Return values, gradients for the inputs, and gradients of these for inputs and cotangent."""
+def _everything(
+    m: Any, case: Case, inputs: list[Any], cotangents: list[Any], seeds: list[Any]
+) -> dict[str, Any]:
+    """Return values, gradients for the inputs, and gradients of these for inputs and cotangent.
+
+    Args:
+        cotangents: of the results. seeds: cotangents of the gradients. No sum of products in place
+            of them: its kernels would be the most of what is built.
+    """
     made = case(m, *inputs)
     outs = list(made) if isinstance(made, tuple) else [made]
     found = {f"result {k}": y for k, y in enumerate(outs)}
@@ -50,13 +57,12 @@ def _everything(m: Any, case: Case, inputs: list[Any], cotangents: list[Any]) ->
         return found
     wanted = [x for x in inputs if x.requires_grad]
     weights = [c for c, y in zip(cotangents, outs, strict=False) if y.requires_grad]
-    total = sum((y * c).sum() for y, c in zip(smooth, weights, strict=True))
-    first = m.autograd.grad(total, wanted, create_graph=True)
+    first = m.autograd.grad(smooth, wanted, weights, create_graph=True)
     found |= {f"gradient {k}": g for k, g in enumerate(first)}
     graph = [g for g in first if g.requires_grad]
     if graph:
-        again = sum((g * g).sum() for g in graph)
-        second = m.autograd.grad(again, [*wanted, *weights], allow_unused=True)
+        seeds = [seed for seed, g in zip(seeds, first, strict=True) if g.requires_grad]
+        second = m.autograd.grad(graph, [*wanted, *weights], seeds, allow_unused=True)
         found |= {f"second gradient {k}": g for k, g in enumerate(second) if g is not None}
     return found
 
@@ -107,12 +113,18 @@ def recorded(
         results = case(torch, *theirs)
     results = results if isinstance(results, tuple) else (results,)
     rng = np.random.default_rng(99)
-    chosen = [rng.standard_normal(tuple(y.shape)) for y in results]
+    cotangents = [rng.standard_normal(tuple(y.shape)) for y in results]
+    seeds = [rng.standard_normal(tuple(x.shape)) for x in theirs if x.requires_grad]
     expected = _everything(
-        torch, case, theirs, [torch.tensor(c).to(theirs_dtype).requires_grad_(grad) for c in chosen]
-    )
-    weights = [clgrad.tensor(c, dtype=ours_dtype, requires_grad=grad) for c in chosen]
-    found = _everything(clgrad, case, ours, weights)
+        torch, case, theirs,
+        [torch.tensor(c).to(theirs_dtype).requires_grad_(grad) for c in cotangents],
+        [torch.tensor(s).to(theirs_dtype) for s in seeds],
+    )  # fmt: skip
+    found = _everything(
+        clgrad, case, ours,
+        [clgrad.tensor(c, dtype=ours_dtype, requires_grad=grad) for c in cotangents],
+        [clgrad.tensor(s, dtype=ours_dtype) for s in seeds],
+    )  # fmt: skip
 
     def check() -> None:
         for what in found.keys() | expected.keys():

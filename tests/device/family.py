@@ -1,4 +1,4 @@
-"""Many cases, one flush: what a family of tests records runs as few programs, compared case by case."""
+"""Many cases, one flush: what a family of tests records runs as few kernels, compared by case."""
 
 from __future__ import annotations
 

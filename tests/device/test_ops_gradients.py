@@ -131,7 +131,8 @@ def test_moves_in_float64() -> None:
             made = function(m, x)
             return tuple(p * p for p in made) if isinstance(made, tuple) else made * made
 
-        family.add(name, lambda case=squared, x=arrays(shape): recorded(case, x))
+        operands = arrays(shape)
+        family.add(name, lambda case=squared, x=operands: recorded(case, x))
     family.check()
 
 

@@ -55,15 +55,14 @@ def run(m: Any, module: Any, layer: Layer) -> dict[str, Any]:
 def _both_ways(
     m: Any, module: Any, given: list[Any], call: dict[str, Any], found: dict[str, Any], rng: Any
 ) -> None:
-    total: Any = None
+    results, factors = [], []
     for k, result in enumerate(_flat(module(*given, **call))):
         found[f"result {k}"] = result.detach()
         if result.requires_grad:
-            factor = m.tensor(rng.standard_normal(tuple(result.shape)).astype(np.float32))
-            part = (result * factor).sum()
-            total = part if total is None else total + part
-    if total is not None:
-        total.backward()
+            results.append(result)
+            factors.append(m.tensor(rng.standard_normal(tuple(result.shape)).astype(np.float32)))
+    if results:
+        m.autograd.backward(results, factors)
     for k, tensor in enumerate(given):
         if tensor.grad is not None:
             found[f"grad of input {k}"] = tensor.grad

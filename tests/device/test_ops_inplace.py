@@ -11,7 +11,9 @@ import clgrad
 from clgrad import dtypes
 from clgrad.graph import recorder
 from clgrad.ops.registry import OPS
+from clgrad.testing.covering import covering
 from clgrad.testing.samples import any_values, arrange
+from tests.device.family import Check, Family
 from tests.device.op_cases import (
     COMMON,
     bits_of,
@@ -75,18 +77,23 @@ def test_inplace(device: Any, target: Any) -> None:
     assert len(cases) >= (len(INPLACE) * 3 // 4 if target.kind == "f" else 4)
 
 
-@pytest.mark.parametrize("name", ["copy_", "fill_", "zero_"])
-def test_writes(device: Any, name: str) -> None:
-    for dtype in COMMON:
-        for layout in LAYOUTS:
-            values = torch_tensor(np.arange(24).reshape(4, 6) % 2, dtype)
-            stored, view = arrange(bits_of(values), layout)
-            whole = torch_tensor(stored, dtype)
-            ours = same_tensor(whole, device)
-            source = np.arange(6.0) * 3
-            args: Any = {"copy_": (torch.from_numpy(source),), "fill_": (1,), "zero_": ()}[name]
-            getattr(view(whole), name)(*args)
-            given = (clgrad.tensor(source, device=device),) if name == "copy_" else args
-            getattr(view(ours), name)(*given)
-            assert check_close(read(ours), bits_of(whole), dtype, 0) is None, (dtype, layout)
-            assert ours._version == 1
+def test_writes(device: Any) -> None:
+    factors = {"name": ("copy_", "fill_", "zero_"), "dtype": COMMON, "layout": LAYOUTS}
+    family = Family()
+    for row in covering(factors):
+        family.add(row, lambda row=row: _write(device, **row))
+    family.check()
+
+
+def _write(device: Any, name: str, dtype: Any, layout: str) -> Check:
+    values = torch_tensor(np.arange(24).reshape(4, 6) % 2, dtype)
+    stored, view = arrange(bits_of(values), layout)
+    whole = torch_tensor(stored, dtype)
+    ours = same_tensor(whole, device)
+    source = np.arange(6.0) * 3
+    args: Any = {"copy_": (torch.from_numpy(source),), "fill_": (1,), "zero_": ()}[name]
+    getattr(view(whole), name)(*args)
+    given = (clgrad.tensor(source, device=device),) if name == "copy_" else args
+    getattr(view(ours), name)(*given)
+    assert ours._version == 1
+    return lambda: check_close(read(ours), bits_of(whole), dtype, 0)

@@ -125,6 +125,7 @@ kaiser_window(400)                             |
 kron(a, b)                                     | a 8x8, b 4x4
 layer_norm(x, (128,), w, b)                    | x 64x128, w 128, b 128
 linear(x, w, b)                                | x 64x128, w 32x128, b 32
+linear_cross_entropy(x, w, target)             | x 64x128, w 10x128, target 64:int64
 local_response_norm(x, 5)                      | x 8x16x28x28
 logcumsumexp(x, 1)                             | x 64x128
 logdet(x)                                      | x 4x16x16

@@ -32,19 +32,20 @@ _where = function(OPS["where"])
 
 
 def _class_dim(op: str, input: Tensor, target: Tensor) -> int:
-    """Check the shapes of logits (C), (N, C, *) and classes (), (N, *); return where C is."""
+    """Check the shapes of logits (C), (N, C, *) and classes () or (1), (N, *); return C's dim."""
     if not input.ndim:
         raise ClgradValueError(
             f"{op}: Expected 1 or more dimensions (got 0). Hint: shapes are (C) or (N, C, *)."
         )
     d = 0 if input.ndim == 1 else 1
     want = (*input.shape[:d], *input.shape[d + 1 :])
-    if tuple(target.shape) == want:
+    if tuple(target.shape) == want or (not d and target.shape == (1,)):
         return d
-    if d and target.ndim and target.shape[0] != input.shape[0]:
+    batch = target.shape[0] if target.ndim else 0
+    if d and batch != input.shape[0]:
         raise ClgradValueError(
             f"{op}: Expected input batch_size ({input.shape[0]}) to match target batch_size "
-            f"({target.shape[0]})."
+            f"({batch})."
         )
     kind = ShapeError if d else ClgradValueError  # as PyTorch
     raise kind(
@@ -132,6 +133,8 @@ def _of_classes(
             "Expected class indices as int64. Hint: target.long()."
         )
     d = _class_dim(op, logp, target)
+    if not d:
+        target = target.reshape(())
     classes = logp.shape[d]
     _check_weight(op, weight, classes)
     some = check_targets(op, target, classes, ignore_index)

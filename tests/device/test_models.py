@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import runpy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,3 +169,35 @@ def test_transformer_classifier() -> None:
         ours(clgrad.tensor(np.ones((1, 10), np.int64)))
     plain = clgrad.models.TransformerClassifier(11, 3, 8, 2, 1, 16, padding_idx=None)
     assert plain(clgrad.tensor(tokens)).shape == (5, 3)
+
+
+def test_the_example_fine_tunes_a_frozen_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrained = clgrad.models.resnet18(num_classes=7)
+    weights = tmp_path / "weights.safetensors"
+    clgrad.save(pretrained.state_dict(), weights)
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "finetune.py"))
+    example["main"](
+        [
+            "--weights",
+            str(weights),
+            "--classes",
+            "5",
+            "--batch",
+            "2",
+            "--pixels",
+            "32",
+            "--steps",
+            "2",
+        ]
+    )
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"\d\.\d{3}", printed.splitlines()[0])) == 2
+    costs = re.findall(r"saves +([\d,]+) bytes, +(\d+) kernels", printed)
+    (frozen, few), (whole, many) = ((int(b.replace(",", "")), int(k)) for b, k in costs)
+    assert frozen < whole / 100  # the operands of the head and of the loss
+    assert few < many / 2
+    model = example["network"](5, str(weights))
+    assert [n for n, p in model.named_parameters() if p.requires_grad] == ["fc.weight", "fc.bias"]
+    assert model.conv1.weight.tolist() == pretrained.conv1.weight.tolist()

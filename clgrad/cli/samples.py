@@ -166,8 +166,11 @@ mv(a, v)                                       | a 64x128, v 128
 mvlgamma(x, 3)                                 | x 64x128
 nanquantile(x, 0.5, dim=1)                     | x 64x128
 narrow_copy(x, 0, 1, 32)                       | x 64x128
+native_batch_norm(x, w, b, None, None, True, 0.1, 1e-5) | x 8x16x28x28, w 16, b 16
 native_channel_shuffle(x, 4)                   | x 8x16x28x28
 native_dropout(x, 0.5, True)                   | x 64x128
+native_group_norm(x, w, b, 8, 16, 784, 4, 1e-5) | x 8x16x28x28, w 16, b 16
+native_layer_norm(x, (128,), w, b, 1e-5)       | x 64x128, w 128, b 128
 nll_loss(x, target)                            | x 64x128, target 64:int64
 nonzero_static(x, size=10)                     | x 64x128
 one_hot(index, 10)                             | index 64:int64
@@ -176,6 +179,7 @@ orgqr(x, tau)                                  | x 4x16x8, tau 4x8
 ormqr(x, tau, a)                               | x 4x16x8, tau 4x8, a 4x16x16
 outer(a, b)                                    | a 64, b 128
 pad(x, (1, 1))                                 | x 64x128
+pca_lowrank(x)                                 | x 64x32
 permute_copy(x, (1, 0))                        | x 64x128
 pixel_shuffle(x, 2)                            | x 8x16x14x14
 pixel_unshuffle(x, 2)                          | x 8x16x14x14

@@ -13,9 +13,10 @@ from types import ModuleType
 _NAMES = """
     activation adding arithmetic arranging convolution custom deprecated determinants diagonals
     distances distinct dropping einsum embedding events finding grids histograms imaging inspecting
-    joining making matrix_functions matrix_names memory_forms normalization norms order_statistics
-    padding parts picking placing pooling products reductions refilling remaining sampling scans
-    shaping slopes softmax sorting special splitting statistics view_forms windows
+    joining low_rank making matrix_functions matrix_names memory_forms native_norms normalization
+    norms order_statistics padding parts picking placing pooling products reductions refilling
+    remaining sampling scans shaping slopes softmax sorting special splitting statistics view_forms
+    windows
 """
 
 FAMILIES: tuple[ModuleType, ...] = tuple(

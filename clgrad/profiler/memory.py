@@ -93,8 +93,8 @@ class BufferLog:
             self._stop()
             self._stop = None
         for pool, original in self._taps:
-            if pool.__dict__.get("allocate") is not None:
-                del pool.allocate
+            if pool.__dict__.get("allocate_all") is not None:
+                del pool.allocate_all
             del original
         self._taps = []
 
@@ -107,15 +107,16 @@ class BufferLog:
         pool = getattr(device, "pool", None)
         if pool is None:
             return
-        original = pool.allocate
+        original = pool.allocate_all
         self.totals[device] = pool.stats()["allocated.current"]
 
-        def allocate(nbytes: int, tag: str | None = None) -> Any:
-            buffer = original(nbytes, tag)
-            self._took(device, buffer, tag)
-            return buffer
+        def allocate_all(sizes: Sequence[int], tag: str | None = None) -> Any:
+            buffers = original(sizes, tag)
+            for buffer in buffers:
+                self._took(device, buffer, tag)
+            return buffers
 
-        pool.allocate = allocate
+        pool.allocate_all = allocate_all
         self._taps.append((pool, original))
 
     def _took(self, device: Any, buffer: Any, tag: str | None) -> None:

@@ -49,7 +49,7 @@ def test_every_structure_is_dumped_for_every_preset(capsys, name, preset):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", [n for n in names() if not n.endswith("_of_a_test")])
 def test_every_op_is_dumped_with_its_derivatives(capsys, name):
     text = dumped(capsys, name, "--derivative", "2", "--traits", "gpu-32")
     assert text.startswith(f"{name}(")

@@ -16,6 +16,7 @@ import torch
 import clgrad
 from clgrad.autograd import gradcheck, gradgradcheck
 from clgrad.codegen.attention import offers
+from clgrad.functional import scaled_products
 from clgrad.graph import recorder
 from clgrad.traits import PRESETS
 from tests.device.against_torch import TOLERANCE, arrays, assert_close
@@ -26,7 +27,8 @@ SEEN[3] = False  # a row that sees nothing gives zeros
 
 
 @pytest.fixture(autouse=True)
-def here(device: Any) -> Iterator[None]:
+def here(device: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(scaled_products, "FEW_SCORES", 0.0)  # the kernels for small sizes, too
     clgrad.set_default_device(device)
     yield
     clgrad.set_default_device(None)
@@ -205,3 +207,20 @@ def test_blocks_of_other_devices(device: Any, other: str) -> None:
     finally:
         recorder.flush()
         device.assume(own)
+
+
+def test_few_scores_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways give the same; which is taken hangs on how many scores there are."""
+    monkeypatch.undo()
+    sizes = {"kept": (2, 8, 16), "not kept": (2, 40, 8)}
+    counts = {}
+    for name, shape in sizes.items():
+        x = clgrad.tensor(arrays(shape, seed=3)[0])
+        recorder.flush()
+        before = clgrad.launch_count()
+        made = clgrad.nn.functional.scaled_dot_product_attention(x, x, x).numpy()
+        counts[name] = clgrad.launch_count() - before
+        y = torch.tensor(x.numpy())
+        expected = torch.nn.functional.scaled_dot_product_attention(y, y, y).numpy()
+        np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-5)
+    assert counts["not kept"] == 1 < counts["kept"]

@@ -15,6 +15,7 @@ from clgrad.calls import function
 from clgrad.dtypes import as_dtype, float32, int64
 from clgrad.errors import ClgradIndexError, ClgradValueError
 from clgrad.functional.inspecting import iinfo
+from clgrad.functional.norms import vector_norm
 from clgrad.functional.softmax import log_softmax as _log_softmax
 from clgrad.functional.softmax import softmax as _softmax
 from clgrad.ops.registry import OPS
@@ -201,8 +202,6 @@ def norm(
     dtype: Any = None, mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Return norms along dims; see `linalg.vector_norm`."""
-    from clgrad.functional.norms import vector_norm
-
     order = 2.0 if ord is None else ord
     kept = _filled(input, mask, math.inf if order == -math.inf else 0)
     made: Tensor = vector_norm(kept, order, _dims("norm", input, dim), bool(keepdim), dtype=dtype)

@@ -249,6 +249,7 @@ def twins(x, w, kind):
 
 def test_expected_structures_are_confirmed_without_a_walk(device, monkeypatch):
     monkeypatch.setattr(traces, "_expected", {})
+    monkeypatch.setattr(traces, "_traces", {})  # which is cleared when it is full
     monkeypatch.setattr(Switch, "detached", False)  # another test may have called `detach_`
     x, w = make(device, [1.0, 2.0], [3.0, 4.0])
 

@@ -8,7 +8,6 @@ and `writing`.
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,19 +15,13 @@ from clgrad import creation, dtypes, writing
 from clgrad.dispatch import NUMBERS, apply, binary, operand, unary
 from clgrad.dtypes import as_dtype
 from clgrad.errors import (
-    AutogradError,
     ClgradRuntimeError,
     ClgradTypeError,
-    ClgradWarning,
-    DeviceError,
 )
 from clgrad.ops import activation, bessel, logical, pointwise, rounding, special, trigonometric  # noqa: F401  # they enter the table
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.scaled import add_scaled, rsub_scaled, sub_scaled
-from clgrad.tape.grad_mode import mode
-from clgrad.tape.inplace import requires_grad_of
-from clgrad.tape.tangents import check_out as no_tangents
-from clgrad.tape.tangents import forward
+from clgrad.outputs import check_outs, store_out
 from clgrad.tensor import Tensor
 
 Call = Callable[..., Any]
@@ -214,60 +207,9 @@ _WAYS = 1024
 
 
 def into(op: Op, out: Any, operands: tuple[Any, ...], static: tuple[Any, ...]) -> Tensor:
-    """Compute `op` and write the result into `out`; see `store_out`."""
-    check_out(op.label, out, operands)
-    if out._meta.layout.has_overlap or any(
-        isinstance(o, Tensor) and o._storage is out._storage for o in operands
-    ):
-        writing.check_overlap(op.label, out, [o for o in operands if isinstance(o, Tensor)])
+    """Compute `op` and write the result into `out`; see `outputs`."""
+    check_outs(op.label, (out,), operands)
     return store_out(op.label, out, apply(op, operands, static))
-
-
-def check_out(name: str, out: Any, operands: tuple[Any, ...]) -> None:
-    """Raise `OutRequiresGradError` where writing into `out` would lose a gradient."""
-    if not isinstance(out, Tensor):
-        raise ClgradTypeError(
-            f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}. "
-            "Hint: out=clgrad.empty(0) takes any shape."
-        )
-    if forward.open and mode.forward:
-        no_tangents(name, [o for o in (out, *operands) if isinstance(o, Tensor)])
-    if mode.grad and any(isinstance(o, Tensor) and requires_grad_of(o) for o in (out, *operands)):
-        raise OutRequiresGradError(
-            f"{name}(): functions with out=... arguments don't support automatic "
-            "differentiation, but one of the arguments requires grad. Hint: assign the result."
-        )
-
-
-def store_out(name: str, out: Tensor, result: Tensor) -> Tensor:
-    """Write `result` into `out` and return that; `out` takes its shape, with a warning.
-
-    Raises:
-        DTypeError: the cast would lose more than precision. DeviceError: the devices differ.
-    """
-    have, want = out._meta, result._meta
-    writing.check_cast(name, want.dtype, have.dtype)
-    if have.device != want.device:
-        raise DeviceError(
-            f"{name}: out is on {have.device}, the operands on {want.device}. Expected one "
-            "device. Hint: clgrad.empty(0, device=…)."
-        )
-    if want.shape != have.shape:
-        if have.numel:
-            warnings.warn(
-                f"{name}: An output with one or more elements was resized since it had shape "
-                f"{list(have.shape)}, which does not match the required output shape "
-                f"{list(want.shape)}. Hint: out=clgrad.empty(0) takes any shape.",
-                ClgradWarning,
-                stacklevel=4,
-            )
-        writing.resize(out, want.shape)
-    writing.copy_(out, result)
-    return out
-
-
-class OutRequiresGradError(AutogradError):
-    """`out=` was given although a gradient would be lost."""
 
 
 def inplace(op: Op) -> Call:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from clgrad import dispatch, dtypes, intake
-from clgrad.calls import store_out
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import DType, as_dtype, get_default_dtype
 from clgrad.errors import (
@@ -30,6 +29,7 @@ from clgrad.formats import check_layout, check_memory_format
 from clgrad.ops import creation as _ops
 from clgrad.ops.meta import fresh_meta
 from clgrad.ops.signature import extreme
+from clgrad.outputs import store_out
 from clgrad.tensor import Size, Tensor
 from clgrad.writing import forget_targets
 

@@ -6,18 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from clgrad.calls import check_out, store_out
-from clgrad.tensor import Tensor
-from clgrad.writing import check_overlap
-
-
-def _check_overlap(name: str, outs: Any, given: Any) -> None:
-    operands = [t for a in given for t in (a if isinstance(a, list | tuple) else (a,))]
-    operands = [t for t in operands if isinstance(t, Tensor)]
-    for target in outs:
-        if target._meta.layout.has_overlap or any(t._storage is target._storage for t in operands):
-            check_overlap(name, target, operands)
-
+from clgrad.outputs import check_outs, store_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,9 +20,7 @@ def with_out(call: F) -> F:
             return call(*args, **named)
         name = call.__name__
         outs = out if isinstance(out, tuple | list) else (out,)
-        for target in outs:
-            check_out(name, target, (*args, *named.values()))
-        _check_overlap(name, outs, (*args, *named.values()))
+        check_outs(name, outs, (*args, *named.values()))
         result = call(*args, **named)
         if isinstance(result, tuple):
             for target, part in zip(outs, result, strict=True):

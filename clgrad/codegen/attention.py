@@ -1,25 +1,32 @@
-"""Attention whose scores are never in memory: CPU kernels, forward and backward.
+"""Attention whose scores are never in memory, forward and backward: CPU kernels, and who has them.
 
 Queries are lanes, so that the running largest and sum of each row need no folding of lanes; all
 products are of one form (`_attention.j2`). Blocks live in the near cache, as local memory of a
-work-group of one work-item.
+work-group of one work-item. The kernels of GPUs are in `attention_gpu`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from clgrad.codegen import attention_gpu
+from clgrad.codegen.attention_problem import (
+    AttentionProblem,
+    batch_arguments,
+    functions_of,
+    ints,
+    operand_arguments,
+    operands_of,
+)
 from clgrad.codegen.matmul_specs import finish_kernel
 from clgrad.codegen.matmul_tuning import ceil_div
 from clgrad.codegen.source import KernelSource
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
 from clgrad.dtypes import DType, float32, float64
-from clgrad.expr import helper_source, name, parse, render, typed
 from clgrad.layout import Layout
 from clgrad.traits import DeviceTraits
 
@@ -29,68 +36,6 @@ ROWS = 4
 """Rows of a tile of sums."""
 _NEAR_BYTES = 1 << 18
 """What a work-item may keep near: half of the second cache of most cores."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionProblem:
-    """Attention of queries (batch…, L, E), keys (batch…, S, E) and values (batch…, S, V).
-
-    Attributes:
-        dtype: of all but the mask.
-        mask_dtype: of the mask, or None.
-        causal: query i sees keys up to i.
-        q, k, v: layouts, with the same batch dims, broadcast by stride 0; `mask` that of the mask
-            over (batch…, L, S).
-    """
-
-    dtype: DType
-    mask_dtype: DType | None
-    causal: bool
-    q: Layout
-    k: Layout
-    v: Layout
-    mask: Layout | None
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        return self.q.shape[:-2]
-
-    @property
-    def acc(self) -> DType:
-        """The dtype of sums."""
-        return float64 if self.dtype is float64 else float32
-
-    @property
-    def result(self) -> Layout:
-        """The layout of the result: its dims lie in memory as the query's do."""
-        return dense_like(self.q, self.v.shape[-1])
-
-    @property
-    def tail(self) -> int:
-        """How many elements follow the result: a number for each row (see `_attention.j2`)."""
-        return prod(self.q.shape[:-1]) * (4 if self.dtype.itemsize == 2 else 1)
-
-    @property
-    def gradients(self) -> tuple[Layout, Layout, Layout]:
-        """The layouts of the gradients, which lie one after the other."""
-        made, at = [], 0
-        for x in (self.q, self.k, self.v):
-            layout = dense_like(x, x.shape[-1], at)
-            made.append(layout)
-            at += layout.numel
-        return made[0], made[1], made[2]
-
-
-def dense_like(x: Layout, size: int, offset: int = 0) -> Layout:
-    """Return a dense layout of x's shape, but rows of `size`, with dims in memory as x has them."""
-    shape = (*x.shape[:-1], size)
-    strides = [1] * len(shape)
-    step = size
-    order = sorted(range(len(shape) - 1), key=lambda d: (x.strides[d] or 1 << 62, -d))
-    for d in order:
-        strides[d] = step
-        step *= shape[d]
-    return Layout(shape, tuple(strides), offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +67,7 @@ def blocks_of(
 ) -> Blocks | None:
     """Return the largest blocks that fit, or None where none does."""
     width = traits.vector_width(acc.itemsize)
-    if width < 2 or not traits.is_cpu:
+    if width < 2:
         return None
     room = min(_NEAR_BYTES, traits.local_bytes)
     for columns, keys in ((4, 64), (4, 32), (2, 64), (2, 32), (1, 32), (1, 16)):
@@ -139,6 +84,8 @@ def blocks_of(
 def offers(queries: int, size: int, value: int, dtype: DType, traits: DeviceTraits) -> bool:
     """Return whether there are kernels for these sizes, which are then the better choice."""
     acc = float64 if dtype is float64 else float32
+    if not traits.is_cpu:
+        return attention_gpu.offers(size, value, acc, traits)
     return all(blocks_of(queries, size, value, acc, back, traits) for back in (False, True))
 
 
@@ -163,13 +110,7 @@ class AttentionSpec:
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         acc = float64 if self.x is float64 else float32
-        names: dict[str, Any] = {}
-        helpers: list[str] = []
-        for label, function in (("power", "exp"), ("log", "log")):
-            formula = typed(parse(f"{function}(x)", None), {"x": name("x", acc)}, acc)
-            made = render([formula], {"x": "x"}, self.width)
-            names[label] = made.results[0].partition("(")[0]
-            helpers += [helper_source(key, self.width) for key in made.helpers]
+        functions = functions_of(acc, self.width)
         operand = ("buffer", *_INDEX)
         operands = operand * (3 if self.mask is None else 4)
         real = acc.numpy.char
@@ -195,9 +136,9 @@ class AttentionSpec:
             k_pitch=blocks.pitch(self.size), v_pitch=blocks.pitch(self.value),
             size_rows=ceil_div(self.size, ROWS) * ROWS,
             value_rows=ceil_div(self.value, ROWS) * ROWS,
-            **names, **variables,
+            power=functions.power, log=functions.log, **variables,
         )  # fmt: skip
-        return replace(source, helpers=(*source.helpers, *dict.fromkeys(helpers)))
+        return replace(source, helpers=(*source.helpers, *functions.helpers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,46 +159,28 @@ class MergeSpec:
         )  # fmt: skip
 
 
-def _ints(*values: int) -> tuple[Arg, ...]:
-    return tuple(("int", value) for value in values)
-
-
-def _operand(k: int, layout: Layout) -> tuple[Arg, ...]:
-    return (("in", k), ("in_offset", k), *_ints(*layout.strides[-2:]))
-
-
-def _batch(sizes: Sequence[int], layouts: Sequence[Layout]) -> tuple[Arg, ...]:
-    return tuple(
-        arg for d, n in enumerate(sizes) for arg in _ints(n, *(x.strides[d] for x in layouts))
-    )
-
-
 def _spec(p: AttentionProblem, blocks: Blocks, **more: Any) -> AttentionSpec:
-    rows = p.mask is not None and p.mask.strides[-2] != 0 and p.mask.shape[-2] > 1
     adjacent = more.pop("adjacent", ())
     return AttentionSpec(
-        x=p.dtype, mask=p.mask_dtype, mask_rows=rows, causal=p.causal, size=p.q.shape[-1],
+        x=p.dtype, mask=p.mask_dtype, mask_rows=p.mask_rows, causal=p.causal, size=p.q.shape[-1],
         value=p.v.shape[-1], adjacent=(*(x.strides[-1] == 1 for x in (p.q, p.k, p.v)), *adjacent),
         width=blocks.width, columns=blocks.columns, keys=blocks.keys, batch_rank=len(p.batch),
         **more,
     )  # fmt: skip
 
 
-def _operands(p: AttentionProblem) -> tuple[tuple[Arg, ...], list[Layout]]:
-    layouts = [p.q, p.k, p.v, *([] if p.mask is None else [p.mask])]
-    return tuple(arg for k, x in enumerate(layouts) for arg in _operand(k, x)), layouts
-
-
 def lower_attention(p: AttentionProblem, traits: DeviceTraits) -> Lowered:
     """Return the launch of the forward: the result, and for each row its total."""
+    if not traits.is_cpu:
+        return attention_gpu.lower_attention(p, traits)
     length, size = p.q.shape[-2:]
     blocks = blocks_of(length, size, p.v.shape[-1], p.acc, False, traits)
     assert blocks is not None
-    args, layouts = _operands(p)
+    args, layouts = operands_of(p)
     y = p.result
     args += (
-        ("out",), *_ints(y.strides[-2], y.numel, length, p.k.shape[-2]), ("scalar", 0),
-        *_batch(p.batch, [*layouts, y]),
+        ("out",), *ints(y.strides[-2], y.numel, length, p.k.shape[-2]), ("scalar", 0),
+        *batch_arguments(p.batch, [*layouts, y]),
     )  # fmt: skip
     items = (ceil_div(length, blocks.width * blocks.columns), prod(p.batch))
     return Lowered(
@@ -272,11 +195,13 @@ def lower_attention_back(
 
     Operands are those of the forward, then the incoming gradient, the result, its tail.
     """
+    if not traits.is_cpu:
+        return attention_gpu.lower_attention_back(p, g, y, traits)
     length, size = p.q.shape[-2:]
     keys, value = p.v.shape[-2:]
     blocks = blocks_of(length, size, value, p.acc, True, traits)
     assert blocks is not None
-    args, layouts = _operands(p)
+    args, layouts = operands_of(p)
     n = len(layouts)
     dq, dk, dv = p.gradients
     block = blocks.width * blocks.columns
@@ -291,16 +216,16 @@ def lower_attention_back(
     temporaries: tuple[int, ...] = ()
     pairs: tuple[Arg, ...]
     if direct:
-        pairs = (("out",), *_ints(dk.offset, dk.strides[-2]),
-                 ("out",), *_ints(dv.offset, dv.strides[-2]))  # fmt: skip
+        pairs = (("out",), *ints(dk.offset, dk.strides[-2]),
+                 ("out",), *ints(dv.offset, dv.strides[-2]))  # fmt: skip
     else:
         temporaries = tuple(batches * parts * keys * w * p.acc.itemsize for w in pitches)
-        pairs = tuple(a for k, w in enumerate(pitches) for a in (("temp", k), *_ints(0, w)))
+        pairs = tuple(a for k, w in enumerate(pitches) for a in (("temp", k), *ints(0, w)))
     args += (
-        *_operand(n, g), ("in", n + 1), ("in_offset", n + 1), *_ints(y.strides[-2]),
-        ("in", n + 2), ("in_offset", n + 2), ("out",), *_ints(dq.strides[-2]), *pairs,
-        *_ints(length, keys, part), ("scalar", 0),
-        *_batch(p.batch, [*layouts, g, y, dq, *([dk, dv] if direct else [])]),
+        *operand_arguments(n, g), ("in", n + 1), ("in_offset", n + 1), *ints(y.strides[-2]),
+        ("in", n + 2), ("in_offset", n + 2), ("out",), *ints(dq.strides[-2]), *pairs,
+        *ints(length, keys, part), ("scalar", 0),
+        *batch_arguments(p.batch, [*layouts, g, y, dq, *([dk, dv] if direct else [])]),
     )  # fmt: skip
     spec = _spec(p, blocks, back=True, direct=direct, adjacent=(g.strides[-1] == 1,))
     launches = [LoweredLaunch(spec, args, (parts, batches), (1, 1))]
@@ -308,8 +233,8 @@ def lower_attention_back(
         merge = MergeSpec(p.acc, p.dtype, len(p.batch))
         for k, (x, pitch) in enumerate(zip((dk, dv), pitches, strict=True)):
             into: tuple[Arg, ...] = (
-                ("temp", k), ("out",), *_ints(x.offset, x.strides[-2], keys, pitch, parts),
-                *_batch(p.batch, [x]),
+                ("temp", k), ("out",), *ints(x.offset, x.strides[-2], keys, pitch, parts),
+                *batch_arguments(p.batch, [x]),
             )  # fmt: skip
             launches.append(LoweredLaunch(merge, into, (x.shape[-1], keys, batches), None))
     return Lowered(temporaries, tuple(launches))

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from clgrad.codegen.attention import AttentionProblem, lower_attention, lower_attention_back
+from clgrad.codegen.attention import lower_attention, lower_attention_back
+from clgrad.codegen.attention_problem import AttentionProblem
 from clgrad.codegen.spec import Epilogue, Lowered
 from clgrad.ops.meta import Meta, fresh_meta
 from clgrad.ops.registry import REQUIRED, Op, primitive

@@ -159,8 +159,11 @@ class Device:
             return self._traits
 
     def assume(self, traits: DeviceTraits) -> None:
-        """Set what holds until bring-up is done; for bring-up alone."""
-        self._assumed = traits
+        """Set what holds until bring-up is done, or from now on: tests play other devices so."""
+        with self._lock:
+            self._assumed = traits
+            if self._traits is not None:
+                self._traits = traits
 
     # The two are plain attributes after the first use, which a launch reads 10 times faster than
     # a property.

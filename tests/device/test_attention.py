@@ -190,16 +190,18 @@ def test_memory(device: Any) -> None:
     assert peak < 20 * x[0].nbytes < 2 * 1024 * 1024 * 4
 
 
-@pytest.mark.parametrize("other", ["cpu-avx2", "cpu-neon"])
+@pytest.mark.parametrize("other", ["cpu-avx2", "cpu-neon", "gpu-32", "minimal"])
 def test_blocks_of_other_devices(device: Any, other: str) -> None:
     own = device.traits
     recorder.flush()
     device.assume(
         replace(
             PRESETS[other], cl_std=own.cl_std, disabled=own.disabled, fp64=own.fp64,
-            local_bytes=32768,
+            local_bytes=min(32768, PRESETS[other].local_bytes),
+            max_work_group=min(own.max_work_group, PRESETS[other].max_work_group),
         )
     )  # fmt: skip
+    assert offers(70, 24, 20, clgrad.float32, device.traits)
     try:
         check(heads(70, 90, 24, 20), attn_mask=SEEN)
         check(heads(40, 40, 16, 16), is_causal=True)

@@ -15,12 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from clgrad import dtypes
+from clgrad.codegen.attention import lower_attention, lower_attention_back
+from clgrad.codegen.attention_problem import AttentionProblem
 from clgrad.codegen.conv import FAMILY as CONV
 from clgrad.codegen.conv_choice import Winograd
 from clgrad.codegen.matmul import FAMILY, lower_matmul
 from clgrad.codegen.matmul_specs import GroupSpec
 from clgrad.codegen.matmul_tuning import Slab, slabs
 from clgrad.codegen.source import program_text
+from clgrad.layout import Layout
 from clgrad.traits import preset
 
 CLANG = next(filter(None, map(shutil.which, ("clang-16", "clang-15", "clang-14", "clang"))), None)
@@ -166,3 +170,45 @@ def test_transforms_of_winograd_tiles_stay_in_registers(tile, tmp_path):
     for name, (registers, waves) in found.items():
         assert registers <= TRANSFORMS[name][tile == 4], found
         assert waves == 16, found
+
+
+# dtype and size; for each kernel the most registers on gfx1030, gfx1100, gfx90a, sm_80
+ATTENTION = {
+    ("float32", 64): {
+        "forward": (104, 104, 128, 72), "queries": (120, 120, 128, 80),
+        "keys": (128, 144, 160, 128),
+    },
+    ("float32", 128): {
+        "forward": (128, 128, 144, 96), "queries": (136, 136, 144, 128),
+        "keys": (192, 192, 200, 168),
+    },
+    ("float32", 256): {
+        "forward": (184, 184, 224, 128), "queries": (184, 184, 208, 168),
+        "keys": (216, 216, 216, 128),
+    },
+    ("float16", 64): {
+        "forward": (104, 104, 128, 72), "queries": (120, 120, 128, 80),
+        "keys": (128, 144, 160, 128),
+    },
+    ("float64", 64): {
+        "forward": (136, 112, 192, 96), "queries": (136, 168, 160, 136),
+        "keys": (168, 208, 240, 168),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "size"), ATTENTION, ids=str)
+def test_attention_stays_in_registers(dtype, size, tmp_path):
+    x = Layout.contiguous((64, 2048, size))
+    problem = AttentionProblem(getattr(dtypes, dtype), None, True, x, x, x, None)
+    lowered = (lower_attention(problem, TRAITS), lower_attention_back(problem, x, x, TRAITS))
+    for launch in (y for z in lowered for y in z.launches):
+        program = program_text([launch.spec.render(TRAITS)], TRAITS.fp64, TRAITS.fp16)
+        *amd, nvidia = ATTENTION[dtype, size][launch.spec.kind]
+        for chip, most in zip(("gfx1030", "gfx1100", "gfx90a"), amd, strict=True):
+            registers, scratch, _ = on_amd(program, chip)
+            assert (registers <= most, scratch) == (True, 0), (launch.spec.kind, chip, registers)
+        ptx = as_ptx(program, "sm_80")
+        if PTXAS is not None:
+            registers, spilled = on_nvidia(ptx, "sm_80", tmp_path)
+            assert (registers <= nvidia, spilled) == (True, 0), (launch.spec.kind, registers)

@@ -23,7 +23,7 @@ from clgrad.graph.position import Position, caller
 from clgrad.graph.recipes import Recipe, unmade
 from clgrad.graph.schedule import DEAD, HELD, SAVED, Plan, plan_entries
 from clgrad.graph.segment import Segment, TapeEntry
-from clgrad.graph.storage import Storage, Value
+from clgrad.graph.storage import KNOWN, Storage, Value
 from clgrad.ops.signature import Signature
 from clgrad.traits import DeviceTraits
 
@@ -242,7 +242,7 @@ class Recorder:
             for buffer in batch.leaves:
                 value = handles[len(infos)]
                 if value is None:  # only another tape may read it, too
-                    infos.append((buffer.nbytes, getrefcount(buffer) == _KNOWN, False, False))
+                    infos.append((buffer.nbytes, getrefcount(buffer) == KNOWN, False, False))
                 else:
                     infos.append((buffer.nbytes, False, not value.shared, value.shared))
             traits = self.device.traits
@@ -384,12 +384,12 @@ def snapshot(outs: Sequence[Any]) -> tuple[list[Value | None], list[int]]:
                 values.append(None)
                 live.append(DEAD)
                 continue
-            known = _KNOWN - 1
+            known = KNOWN - 1
         else:
-            known = _KNOWN
+            known = KNOWN
         holder = value.holder
         if holder.__class__ is Storage:
-            if getrefcount(holder) > _KNOWN:
+            if getrefcount(holder) > KNOWN:
                 value.holder = _ref(holder)
                 values.append(value)
                 live.append(HELD)
@@ -409,15 +409,7 @@ def snapshot(outs: Sequence[Any]) -> tuple[list[Value | None], list[int]]:
     return values, live
 
 
-def _counted(things: Sequence[Any]) -> int:
-    for thing in things:
-        return getrefcount(thing)
-    raise AssertionError("unreachable: there is one thing")
-
-
 getrefcount = sys.getrefcount
-_KNOWN = _counted([object()])
-"""References to what only a sequence has, as they are counted in a loop over it."""
 plans_of: dict[Any, dict[Any, Plan]] = {}
 local = threading.local()
 _ref = weakref.ref

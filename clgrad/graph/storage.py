@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from clgrad.dtypes import DType
 from clgrad.errors import AutogradError
+
+
+def _counted(things: Sequence[Any]) -> int:
+    (thing,) = things
+    return sys.getrefcount(thing)
+
+
+KNOWN = _counted([object()])
+"""References to what one container and one local name have, as this Python counts them."""
 
 
 class Value:
@@ -70,7 +80,7 @@ class Value:
         if holder is None:
             return False
         if type(holder) is Storage:
-            return sys.getrefcount(holder) > 3  # this name, the field, and the argument
+            return sys.getrefcount(holder) > KNOWN
         if type(holder) is tuple:
             return any((s := h()) is not None and s.value is self for h in holder)
         storage = holder()

@@ -157,7 +157,7 @@ _math("log1p", "g / (x + 1)", np.log1p, "log1p")
 # ---- circular and hyperbolic ------------------------------------------------------------------
 
 _math("sin", "g * cos(x)", np.sin, "sin")
-_math("cos", "-g * sin(x)", np.cos, "cos")
+_math("cos", "-g * sin(x)", np.cos, None)
 _math("tan", "g * (1 + y * y)", np.tan, "tan")
 _math("asin", "g * rsqrt(1 - x * x)", np.arcsin, "asin")
 _math("acos", "-g * rsqrt(1 - x * x)", np.arccos, "acos")

@@ -15,7 +15,7 @@ EXPONENTIAL: dict[str, str] = {}
 
 _BUILTINS = (
     "exp exp2 expm1 log log2 log10 log1p sinh cosh tanh asinh acosh atanh "
-    "sin cos tan asin acos atan erf erfc"
+    "sin tan asin acos atan erf erfc"
 )
 for _name in _BUILTINS.split():
     EXPONENTIAL[f"{_name}:d"] = f"""

@@ -446,3 +446,15 @@ def _step(node: Expr) -> tuple[Job, list[Expr]]:
         else:
             operands.append(arg)
     return Job(call(node.op, *operands, dtype=node.dtype), tuple(leaves)), read
+
+
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
+def test_a_sine_beside_its_cosines(device: Any, dtype: DType) -> None:
+    """The compiler joins each pair to one call; a pair inside of a pair is what it must survive."""
+    if dtype is float64 and not device.traits.fp64:
+        pytest.skip("no float64")
+    x = np.linspace(-3, 3, 64, dtype=dtype.numpy)
+    expr = typed(parse("sin(sin(x)) - cos(sin(x)) * cos(x)", ["x"]), {"x": name("x", dtype)}, dtype)
+    for width in WIDTHS:
+        (made,) = run(device, [Job(expr, (("x", dtype),))], [(x,)], width)
+        np.testing.assert_allclose(made, evaluate(expr, {"x": x}), rtol=1e-5, atol=1e-6)

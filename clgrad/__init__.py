@@ -14,6 +14,13 @@ from typing import Any
 
 from clgrad import autograd, dispatch, errors, methods
 from clgrad import random as random
+from clgrad.autocasting import (
+    autocast,
+    get_autocast_dtype,
+    is_autocast_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from clgrad.autograd import (
     enable_grad,
     inference_mode,
@@ -153,7 +160,7 @@ def _install() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name in (
         "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "func", "models",
-        "accelerator", "masked", "signal",
+        "accelerator", "amp", "distributions", "masked", "signal",
     ):  # fmt: skip
         import importlib
         from importlib.util import find_spec
@@ -291,6 +298,7 @@ __all__ = [
     "arange",
     "are_deterministic_algorithms_enabled",
     "as_tensor",
+    "autocast",
     "autograd",
     "bfloat16",
     "bool",
@@ -316,6 +324,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "get_autocast_dtype",
     "get_default_device",
     "get_default_dtype",
     "get_deterministic_debug_mode",
@@ -331,6 +340,7 @@ __all__ = [
     "int64",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
+    "is_autocast_enabled",
     "is_deterministic_algorithms_warn_only_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
@@ -356,6 +366,8 @@ __all__ = [
     "result_type",
     "save",
     "seed",
+    "set_autocast_dtype",
+    "set_autocast_enabled",
     "set_default_device",
     "set_default_dtype",
     "set_deterministic_debug_mode",

@@ -8,7 +8,7 @@ _KINDS = (
     ("cuda|xpu|mps|hip", "Devices are OpenCL's: clgrad.accelerator, or 'gpu' as a device."),
     ("backends", "There is no vendor's library to set up."),
     ("compile|jit|fx|export|onnx|_dynamo", "Kernels are fused as they are recorded: leave it out."),
-    ("amp|autocast.*|GradScaler", "There is no automatic mixed precision: convert with .half()."),
+    ("GradScaler", "It is clgrad.amp.GradScaler."),
     (
         "complex.*|cfloat|cdouble|chalf|polar|fft|stft|istft|view_as_(real|complex).*",
         "There are no complex numbers: keep real and imaginary parts in two tensors.",

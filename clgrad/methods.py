@@ -27,6 +27,7 @@ from clgrad.functional import (
     splitting,
 )
 from clgrad.functional import _windows as windows
+from clgrad.guarding import method
 from clgrad.operators import OPERATORS
 from clgrad.ops import contraction as _contraction  # noqa: F401  # entering the table is the point
 from clgrad.ops import reduction as _reduction  # noqa: F401  # as above
@@ -172,7 +173,7 @@ def _install_all() -> None:
         install_op(op)
     for family in FAMILIES:
         for name in family.METHODS:
-            _install(name, getattr(family, name))
+            _install(name, method(getattr(family, name)))
     for name, call in OPERATORS.items():
         _install(name, call)
     _install("__matmul__", products.matmul)

@@ -126,6 +126,7 @@ def _named(function: Callable[..., Any]) -> list[Callable[..., Any]]:
 
     The text of a lambda is that of whatever statement it stands in.
     """
+    function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
     if code is None or code.co_name != "<lambda>":
         return [function]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
+from clgrad.guarding import guard
+
 _NAMES = """
     activation adding arithmetic arranging convolution custom deprecated determinants diagonals
     distances distinct dropping einsum embedding events finding grids histograms imaging inspecting
@@ -23,3 +25,6 @@ FAMILIES: tuple[ModuleType, ...] = tuple(
     import_module(f"{__name__}.{name}") for name in _NAMES.split()
 )
 """The modules whose functions users see."""
+
+for _family in FAMILIES:
+    guard(_family, dict.fromkeys((*_family.__all__, *getattr(_family, "EXPORTS", ()))))

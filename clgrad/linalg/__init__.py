@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from clgrad.errors import LinAlgError
 from clgrad.functional.determinants import linalg_det as det
 from clgrad.functional.determinants import linalg_slogdet as slogdet
@@ -32,6 +34,7 @@ from clgrad.functional.solving import (
 )
 from clgrad.functional.solving import linalg_lu_solve as lu_solve
 from clgrad.functional.spectra import eigh, eigvalsh, svd, svdvals
+from clgrad.guarding import guard
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eigh",
@@ -41,3 +44,5 @@ __all__ = [
     "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot",
     "vector_norm",
 ]  # fmt: skip
+
+guard(sys.modules[__name__], __all__)

@@ -6,6 +6,8 @@ Losses are in `class_losses`, `regression_losses` and `margin_losses`, normaliza
 
 from __future__ import annotations
 
+import sys
+
 from clgrad.creation import arange
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError
@@ -28,6 +30,7 @@ from clgrad.functional.fractional import *  # noqa: F403  # as above
 from clgrad.functional.linear import bilinear, linear
 from clgrad.functional.normalization import group_norm, layer_norm, rms_norm
 from clgrad.functional.padding import pad
+from clgrad.guarding import guard
 from clgrad.host import array_of
 from clgrad.nn import image_functions
 from clgrad.nn.class_losses import (
@@ -149,3 +152,4 @@ __all__ += attention.__all__
 __all__ += _dropout.__all__
 __all__ += fractional.__all__
 __all__ += image_functions.__all__
+guard(sys.modules[__name__], __all__)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from clgrad.autocasting import SameCasting
 from clgrad.autograd.graph import saved_tensors_hooks
 from clgrad.autograd.running import Pass, current
 from clgrad.creation import current as settings
@@ -131,6 +132,7 @@ class Frame:
         self.context = again[1]
         self.random = default_generator.get_state() if preserve else None
         self.device = settings.device
+        self.casting = SameCasting()
         self.early_stop = early_stop
         self.check = check
         self.log: Log | None = None
@@ -183,7 +185,7 @@ class Frame:
         extra = self._too_many if self.complete else None
         stop = noting.listen(self.note)
         try:
-            with _Repeating(self, again, extra), enable_grad(), self.context:
+            with _Repeating(self, again, extra), enable_grad(), self.casting, self.context:
                 self.function(*args, **named)
         except _Stop:
             pass

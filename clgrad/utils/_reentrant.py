@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from clgrad.autocasting import SameCasting
 from clgrad.autograd import Function, backward
 from clgrad.autograd.running import current
 from clgrad.errors import AutogradError
@@ -20,6 +21,7 @@ class CheckpointFunction(Function):
     @staticmethod
     def forward(ctx: Any, function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
         ctx.function = function
+        ctx.casting = SameCasting()
         ctx.random = default_generator.get_state() if preserve else None
         ctx.places = [k for k, a in enumerate(args) if isinstance(a, Tensor)]
         ctx.args = [None if isinstance(a, Tensor) else a for a in args]
@@ -43,7 +45,7 @@ class CheckpointFunction(Function):
         if ctx.random is not None:
             default_generator.set_state(ctx.random)
         try:
-            with enable_grad():
+            with enable_grad(), ctx.casting:
                 outputs = ctx.function(*args)
         finally:
             if ctx.random is not None:

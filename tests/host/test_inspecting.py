@@ -181,7 +181,7 @@ def test_there_is_no_cuda() -> None:
     [
         ("cuda", "clgrad.accelerator"),
         ("compile", "leave it out"),
-        ("autocast", "mixed precision"),
+        ("GradScaler", "clgrad.amp.GradScaler"),
         ("complex64", "real and imaginary"),
         ("sparse_coo_tensor", "dense"),
         ("set_num_threads", "runtime decides"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from clgrad.utils.data.collate import default_collate, default_convert
-from clgrad.utils.data.datasets import (
+from clgrad.utils.data.dataloader import DataLoader, get_worker_info
+from clgrad.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
     Dataset,
@@ -13,8 +14,7 @@ from clgrad.utils.data.datasets import (
     TensorDataset,
     random_split,
 )
-from clgrad.utils.data.loader import DataLoader, get_worker_info
-from clgrad.utils.data.samplers import (
+from clgrad.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
     Sampler,

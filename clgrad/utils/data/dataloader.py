@@ -10,8 +10,8 @@ from typing import Any
 from clgrad.errors import ClgradValueError, ClgradWarning
 from clgrad.generator import Generator
 from clgrad.utils.data.collate import default_collate, default_convert
-from clgrad.utils.data.datasets import IterableDataset, TensorDataset
-from clgrad.utils.data.samplers import BatchSampler, RandomSampler, SequentialSampler
+from clgrad.utils.data.dataset import IterableDataset, TensorDataset
+from clgrad.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
 def get_worker_info() -> None:

@@ -15,7 +15,15 @@ from clgrad.expr.evaluate import evaluate
 from clgrad.expr.functions import TABLE, Function
 from clgrad.expr.helpers import helper_source, helpers_in
 from clgrad.expr.leaves import leaves_of, replace_parts
-from clgrad.expr.node import Expr, call, const, free_names, name, substitute
+from clgrad.expr.node import (
+    Expr,
+    call,
+    const,
+    free_names,
+    name,
+    substitute,
+    substitute_all,
+)
 from clgrad.expr.parse import parse
 from clgrad.expr.render import Rendered, render
 from clgrad.expr.simplify import simplify
@@ -43,5 +51,6 @@ __all__ = [
     "simplify",
     "store_conversion",
     "substitute",
+    "substitute_all",
     "typed",
 ]

@@ -33,12 +33,13 @@ class Expr:
         dtype: the dtype of the value, None in an untyped formula. A `cast` always has one.
     """
 
-    __slots__ = ("__weakref__", "args", "dtype", "op", "value")
+    __slots__ = ("__weakref__", "args", "dtype", "names", "op", "value")
 
     op: str
     args: tuple[Expr, ...]
     value: Number | str | None
     dtype: DType | None
+    names: frozenset[str] | None  # what `free_names` found
 
     def __setattr__(self, key: str, value: object) -> None:
         raise AttributeError(f"Expr.{key}: expressions are immutable. Hint: build a new one.")
@@ -71,6 +72,7 @@ _Key = tuple[str, tuple[Expr, ...], object, DType | None]
 _table: weakref.WeakValueDictionary[_Key, Expr] = weakref.WeakValueDictionary()
 # Reentrant: the collector may run while the lock is held and drop nodes in this very thread.
 _lock = threading.RLock()
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 def _intern(
@@ -90,6 +92,7 @@ def _intern(
             put(found, "args", args)
             put(found, "value", value)
             put(found, "dtype", dtype)
+            put(found, "names", None)
             _table[key] = found
         return found
 
@@ -192,19 +195,41 @@ def with_args(node: Expr, args: tuple[Expr, ...]) -> Expr:
 
 
 def free_names(expr: Expr) -> frozenset[str]:
-    """Return the names that the formula reads."""
-    return frozenset(str(n.value) for n in postorder((expr,)) if n.op == NAME)
+    """Return the names that the formula reads; each node remembers them once it was asked."""
+    stack = [expr]
+    while stack:
+        node = stack[-1]
+        if node.names is not None:
+            stack.pop()
+            continue
+        missing = [a for a in node.args if a.names is None]
+        if missing:
+            stack += missing
+            continue
+        found = frozenset((node.label,)) if node.op == NAME else _NO_NAMES
+        for a in node.args:
+            assert a.names is not None
+            if not a.names <= found:
+                found = a.names | found if found else a.names
+        object.__setattr__(node, "names", found)
+    assert expr.names is not None
+    return expr.names
 
 
 def substitute(expr: Expr, replacements: Mapping[str, Expr]) -> Expr:
     """Return the formula with names replaced, all at once; other names stay."""
+    return substitute_all((expr,), replacements)[0]
 
-    def make(node: Expr, args: tuple[Expr, ...]) -> Expr:
+
+def substitute_all(exprs: Sequence[Expr], replacements: Mapping[str, Expr]) -> list[Expr]:
+    """Do the same to several formulas, to each part that they share once."""
+    new: dict[Expr, Expr] = {}
+    for node in postorder(exprs):
         if node.op == NAME:
-            return replacements.get(str(node.value), node)
-        return with_args(node, args)
-
-    return rebuild(expr, make)
+            new[node] = replacements.get(node.label, node)
+        else:
+            new[node] = with_args(node, tuple([new[a] for a in node.args]))
+    return [new[expr] for expr in exprs]
 
 
 def linearize(expr: Expr) -> tuple[tuple[str, tuple[int, ...], Number | str | None, str], ...]:

@@ -86,6 +86,7 @@ class Fusion:
             max(MAX_OPS, min(SMALL_OPS, room // 16)),
         )
         self.groups: list[Group] = []
+        self.awaited = 0  # bit set of the groups that others wait for
         self.home: dict[Ref, Group] = {}
         self.temporaries: list[tuple[int, DType]] = []
         """(numel, dtype) of each partial result; its ref is len(entries) + position."""
@@ -479,12 +480,15 @@ class Fusion:
         if reader.before | new == reader.before:
             return
         reader.before |= new
-        for group in self.groups:
-            if group.before >> reader.index & 1:
-                group.before |= reader.before
+        if self.awaited >> reader.index & 1:
+            for group in self.groups:
+                if group.before >> reader.index & 1:
+                    group.before |= reader.before
+        self.awaited |= new
 
     def after(self, earlier: Group, later: Group) -> None:
         later.before |= earlier.before | 1 << earlier.index
+        self.awaited |= later.before
 
 
 def _fold_position(shape: tuple[int, ...], reduced: tuple[int, ...]) -> Layout:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clgrad.dtypes import DType, int64
-from clgrad.expr import TABLE, Expr, leaves_of
+from clgrad.expr import TABLE, Expr, free_names
 from clgrad.expr import name as leaf
 from clgrad.graph.fold_order import FoldOrder
 from clgrad.layout import Layout
@@ -123,10 +123,13 @@ class Group:
 
     def phase_of(self, exprs: Iterable[Expr]) -> int:
         """Return the first pass over the reduced dims in which `exprs` can be computed."""
+        if not self.folds:
+            return 0
         folds = [
-            int(item.label[1:].partition("_")[0])
-            for item in leaves_of(exprs)
-            if item.label[0] == "r"
+            int(label[1:].partition("_")[0])
+            for expr in exprs
+            for label in free_names(expr)
+            if label[0] == "r"
         ]
         return max((self.folds[f].phase + 1 for f in folds), default=0)
 
@@ -150,9 +153,12 @@ class Group:
     def number(self, entry: Ref | None, position: int, dtype: DType) -> Expr:
         """Return the leaf for a number argument of an entry; with None the number is `position`."""
         item = (entry, position, dtype)
-        if item not in self.scalars:
+        try:
+            number = self.scalars.index(item)
+        except ValueError:
+            number = len(self.scalars)
             self.scalars.append(item)
-        return leaf(f"s{self.scalars.index(item)}", dtype)
+        return leaf(f"s{number}", dtype)
 
     def level_layout(self, layout: Layout, row: bool) -> Layout | None:
         """Return a reader's layout as one over the group's shape, or None where it does not fit.

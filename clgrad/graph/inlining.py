@@ -144,14 +144,14 @@ def _shared(fusion: Fusion, home: Group, e: Expr) -> Ref | None:
     if member.row:
         return ref if member.phase else None
     wanted = fusion.stored[ref] or ref in home.stores or fusion.readers[ref] > 1
-    return ref if wanted and _cost(home, e) > DEAR else None
+    return ref if wanted and _dear(home, e) else None
 
 
-def _cost(home: Group, expr: Expr) -> int:
-    """Return the operations of an expression beyond what folds made of its row."""
+def _dear(home: Group, expr: Expr) -> bool:
+    """Whether an expression is dear to compute, beyond what folds made of its row."""
     seen: set[Expr] = set()
     stack, cost = [expr], 0
-    while stack:
+    while stack and cost <= DEAR:
         e = stack.pop()
         ref = home.values.get(e)
         if e in seen or not e.args or (ref is not None and home.members[ref].row):
@@ -159,7 +159,7 @@ def _cost(home: Group, expr: Expr) -> int:
         seen.add(e)
         cost += TABLE[e.op].cost
         stack.extend(e.args)
-    return cost
+    return cost > DEAR
 
 
 def inlined(

@@ -22,7 +22,7 @@ from clgrad.codegen.loop_spec import (
 from clgrad.codegen.loops import LoopSpec, loop_arguments
 from clgrad.codegen.spec import Arg, Epilogue, ExtraOperand, Spec
 from clgrad.dtypes import DType
-from clgrad.expr import Expr, leaves_of, substitute
+from clgrad.expr import Expr, free_names, leaves_of, substitute, substitute_all
 from clgrad.expr import name as leaf
 from clgrad.graph.checks import Found, Tested
 from clgrad.graph.fold_order import chunk_length
@@ -147,11 +147,11 @@ def _spread(flat: Layout, group: Group) -> Layout:
 def _used_folds(group: Group, exprs: Sequence[Expr]) -> list[int]:
     """Return the folds that `exprs` depend on, directly or through other folds."""
     used: set[int] = set()
-    pending = list(exprs)
+    pending = list(exprs) if group.folds else []
     while pending:
-        for item in leaves_of([pending.pop()]):
-            if item.label[0] == "r":
-                f = int(item.label[1:].partition("_")[0])
+        for label in free_names(pending.pop()):
+            if label[0] == "r":
+                f = int(label[1:].partition("_")[0])
                 if f not in used:
                     used.add(f)
                     pending.extend(group.folds[f].element)
@@ -217,14 +217,15 @@ def _loop(
         access_of(None if ref is None else dtype, reach, shape)
         for (ref, _, dtype), reach in zip(reads, read_reach, strict=True)
     ]
+    renamed = iter(substitute_all([expr for expr, _ in used], rename))
     store_specs = [
-        StoreSpec(access_of(s.dtype, reach, shape), substitute(s.expr, rename), s.phase)
+        StoreSpec(access_of(s.dtype, reach, shape), next(renamed), s.phase)
         for s, reach in zip(stores, store_reach, strict=True)
     ]
     fold_specs = tuple(
         FoldSpec(
             f.phase, f.fold.dtypes, f.fold.init,
-            tuple(substitute(e, rename) for e in f.element), f.fold.combine,
+            tuple([next(renamed) for _ in f.element]), f.fold.combine,
         )
         for f in folds
     )  # fmt: skip

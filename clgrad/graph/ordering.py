@@ -8,7 +8,7 @@ same order.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from clgrad.graph.fusion import Entry
 from clgrad.graph.group import Group, Ref
@@ -24,24 +24,31 @@ def earlier(groups: Sequence[Group], entries: Sequence[Entry]) -> Before:
     Readers of an old value come before the write that would take over its buffer, where possible.
     """
     before = {g.index: g.before for g in groups}
-    for writer in groups:
-        if writer.single is None or entries[writer.single].base is None:
-            continue
-        base = entries[writer.single].base
-        for reader in groups:
+    writers = {}
+    for g in groups:
+        if g.single is not None and (base := entries[g.single].base) is not None:
+            writers[g] = base
+    readers: dict[Ref, list[Group]] = {base: [] for base in writers.values()}
+    for g in groups if writers else ():
+        for ref in {*_operands(g, entries)} & readers.keys():
+            assert ref is not None
+            readers[ref].append(g)
+    for writer, base in writers.items():
+        for reader in readers[base]:
             if reader is writer or before[reader.index] >> writer.index & 1:
                 continue
-            reads = {ref for ref, _ in reader.reads} | (
-                set(entries[reader.single].sources) if reader.single is not None else set()
-            )
-            if base in reads:
-                new = before[reader.index] | 1 << reader.index
-                before[writer.index] |= new
-                for g in groups:
-                    if before[g.index] >> writer.index & 1:
-                        before[g.index] |= before[writer.index]
+            before[writer.index] |= before[reader.index] | 1 << reader.index
+            for g in groups:
+                if before[g.index] >> writer.index & 1:
+                    before[g.index] |= before[writer.index]
     present = sum(1 << g.index for g in groups)
     return {index: waits & present for index, waits in before.items()}
+
+
+def _operands(group: Group, entries: Sequence[Entry]) -> Iterator[Ref | None]:
+    yield from (ref for ref, _ in group.reads)
+    if group.single is not None:
+        yield from entries[group.single].sources
 
 
 def recorded(groups: Sequence[Group], before: Before) -> list[Group]:
@@ -100,13 +107,14 @@ class _Queue:
 
     def __init__(self, before: Before, urgency: Callable[[int], int] = lambda index: 0) -> None:
         self.urgency = urgency
-        self.missing = {index: waits.bit_count() for index, waits in before.items()}
+        self.missing = dict.fromkeys(before, 0)
         self.readers: dict[int, list[int]] = {index: [] for index in before}
         for index, waits in before.items():
-            while waits:
-                lowest = waits & -waits
-                self.readers[lowest.bit_length() - 1].append(index)
-                waits ^= lowest
+            while waits:  # what the latest waits for itself is done when that is
+                latest = waits.bit_length() - 1
+                self.readers[latest].append(index)
+                self.missing[index] += 1
+                waits &= ~(before[latest] | 1 << latest)
         self.ready: list[tuple[int, int]] = []
         self.done: set[int] = set()
         for index, count in self.missing.items():

@@ -300,7 +300,7 @@ class LoopText:
                 "vector": self._pointwise(spec.width) if spec.width > 1 else [],
                 "scalar": self._pointwise(1),
             }
-        shared |= {"split": spec.split, "group": spec.group}
+        shared |= {"split": spec.split, "group": spec.group, "across": spec.across}
         if spec.lanes == "kept":
             return shared | {"bodies": self._column_bodies()}
         return shared | {"phases": self._phases(spec.width)}

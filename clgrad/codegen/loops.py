@@ -32,7 +32,7 @@ class LoopSpec:
         reads: operands; an `Access` without dtype is an index (leaf `i0…`, numbered apart).
         scalars: computing dtype of each number argument.
         lanes: `kept`: vector lanes run along the last kept dim; `inner`: along the last reduced;
-            `group`: a work-group of `group` items shares a row.
+            `group`: a work-group of `group` items shares a row, `across` along its last dim.
         width: elements of one vector; 1 for scalar code.
         split: the first reduced dim is cut into chunks, each a row of its own (partial results).
         tiled: rows that are taken together, a segment each, where operands lie along the columns.
@@ -49,6 +49,7 @@ class LoopSpec:
     lanes: str
     width: int
     group: int = 0
+    across: int = 0
     split: bool = False
     tiled: int = 0
     index64: bool = False

@@ -4,7 +4,8 @@
     totals   the fold of each part of a row
     carries  what precedes each part, in place of the totals
 
-Lanes run along the last of the other dims where that is contiguous. Nothing needs local memory.
+Lanes run along the last of the other dims where that is contiguous. On GPUs rows that lie along the
+scanned dim, and are long, are folded by work-groups through local memory.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ BLOCK = 64
 PART = 16384
 """Elements of a part at least, where rows are cut."""
 INDEX_LIMIT = 2**31 - 2**16
+EACH = 4
+"""Elements of a work-item in a tile of a work-group."""
+PARTS = 256
+"""Parts of a row at most where work-groups fold them: the items of the group for their carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +92,22 @@ class ScanSpec:
     reverse: bool
     blocked: bool
     index64: bool
+    group: int = 0
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
         text = _Text(self, traits)
         parameters = text.parameters()
+        if self.group:
+            family, variables = "scan_group", text.group_body()
+        else:
+            widths = (self.width, 1) if self.width > 1 else (1,)
+            family, variables = "scan", {"bodies": [text.body(w) for w in widths]}
         name, source = render_kernel(
-            "scan.cl.j2", "scan", title=text.title(), parameters=[p for p, _ in parameters],
+            f"{family}.cl.j2", family, title=text.title(), parameters=[p for p, _ in parameters],
             stage=self.stage, index=text.index, is_cpu=traits.is_cpu, outer=self.outer,
-            bodies=[text.body(w) for w in ((self.width, 1) if self.width > 1 else (1,))],
             split=self.split, reverse=self.reverse, block=BLOCK if self.blocked else 0,
-            cell=text.cell(),
+            cell=text.cell(), **variables,
         )  # fmt: skip
         helpers = (*text.typedefs, *(helper_source(key) for key in helpers_in(source)))
         return KernelSource(name, source, helpers, (), tuple(kind for _, kind in parameters))
@@ -223,6 +233,7 @@ class _Text:
         return {
             "width": width,
             "start": self._start(width),
+            "load": load,
             "carry": [*load, *keep("all"), *self._fold("all", "all", "was", width)],
             "resume": [*load, *(f"all{j} = was{j};" for j in range(len(fold.dtypes)))],
             "local": self._declared("local", width),
@@ -230,6 +241,31 @@ class _Text:
             "join": self._fold("all", "all", "local", width),
             "keep": keep("all"),
         }
+
+    def group_body(self) -> dict[str, Any]:
+        """Return what `scan_group.cl.j2` takes beside the variables of `scan.cl.j2`.
+
+        Accumulators: `all` what precedes a tile, `own` an item's, `run` up to each of its elements,
+        `before` what precedes the item, `base` all that does.
+        """
+        spec, fold, plain = self.spec, self.spec.fold, self.body(1)
+        folds = [
+            {"type": d.register, "start": render([init], {}, 1).results[0]}
+            for d, init in zip(fold.dtypes, fold.init, strict=True)
+        ]
+        take, give = [], []
+        for u in range(EACH if spec.stage != "carries" else 0):
+            take.append(self._element(1) + self._fold("own", "own", "next", 1))
+            take[-1] += [f"run{u}_{j} = own{j};" for j in range(len(folds))]
+            up = [f"{d.register} up{j};" for j, d in enumerate(fold.dtypes)]
+            up += self._fold("up", "base", f"run{u}_", 1)
+            give.append(up + self._result("up", 1) if spec.stage == "rows" else [])
+        lines = {name: plain[name] for name in ("start", "resume", "keep", "load")} | {
+            "take": take, "give": give, "climb": self._fold("own", "before", "own", 1),
+            "base": self._fold("base", "base", "before", 1),
+            "total": self._fold("all", "all", "before", 1),
+        }  # fmt: skip
+        return {"group": spec.group, "each": EACH, "folds": folds, "lines": lines}
 
     def _start(self, width: int) -> list[str]:
         spec = self.spec
@@ -243,8 +279,8 @@ class _Text:
             lines.append(f"__global {spec.out_dtype.cl} *to = y + {at};")
         return lines
 
-    def _step(self, width: int) -> list[str]:
-        """Return the lines that take one element in, and store the fold up to it."""
+    def _element(self, width: int) -> list[str]:
+        """Return the lines that make accumulators `next` of one element."""
         spec, fold = self.spec, self.spec.fold
         raw = self._read(spec.dtype.cl, "from + at * x_step", width)
         lines = [
@@ -255,21 +291,30 @@ class _Text:
         lines += made.statements
         for j, (dtype, result) in enumerate(zip(fold.dtypes, made.results, strict=True)):
             lines.append(f"const {self._type(dtype, width)} next{j} = {result};")
+        return lines
+
+    def _result(self, of: str, width: int) -> list[str]:
+        """Return the lines that store what the accumulators `of` come to."""
+        spec, fold = self.spec, self.spec.fold
+        names = {f"a{j}": f"{of}{j}" for j in range(len(fold.dtypes))}
+        final = render([fold.finish], names, width)
+        value = store_conversion(spec.out_dtype, width, final.results[0])
+        return [
+            *final.statements, self._write(spec.out_dtype.cl, "to + at * y_step", value, width)
+        ]  # fmt: skip
+
+    def _step(self, width: int) -> list[str]:
+        """Return the lines that take one element in, and store the fold up to it."""
+        spec, fold = self.spec, self.spec.fold
         into = "local" if spec.blocked else "all"
-        lines += self._fold(into, into, "next", width)
+        lines = self._element(width) + self._fold(into, into, "next", width)
         if spec.stage == "totals":
             return lines
         if spec.blocked:
             lines += [f"{self._type(d, width)} up{j};" for j, d in enumerate(fold.dtypes)]
             lines += self._fold("up", "all", "local", width)
             into = "up"
-        final = render(
-            [fold.finish], {f"a{j}": f"{into}{j}" for j in range(len(fold.dtypes))}, width
-        )
-        lines += final.statements
-        value = store_conversion(spec.out_dtype, width, final.results[0])
-        lines.append(self._write(spec.out_dtype.cl, "to + at * y_step", value, width))
-        return lines
+        return lines + self._result(into, width)
 
 
 def lower_scan(problem: ScanProblem, traits: DeviceTraits) -> Lowered:
@@ -282,7 +327,8 @@ def lower_scan(problem: ScanProblem, traits: DeviceTraits) -> Lowered:
     width = _width(problem, fold, outer[-1], strides[-1], out_strides[-1], traits)
     count = prod(outer)
     vectors = count // outer[-1] * (outer[-1] // width + outer[-1] % width)
-    parts = _parts(problem.length, vectors, traits)
+    group = _group(problem, count, strides[-1], traits)
+    parts = _parts(problem.length, vectors, group, traits)
     chunk = -(-problem.length // parts)
     chunk = -(-chunk // BLOCK) * BLOCK
     parts = -(-problem.length // chunk)
@@ -294,9 +340,10 @@ def lower_scan(problem: ScanProblem, traits: DeviceTraits) -> Lowered:
     split = parts > 1
 
     def spec(stage: str) -> ScanSpec:
+        items = PARTS if stage == "carries" and group else group
         return ScanSpec(
             stage, fold, problem.dtype, problem.out_dtype, len(outer), width, split,
-            problem.reverse, blocked, wide,
+            problem.reverse, blocked and not group, wide, items,
         )  # fmt: skip
 
     def ints(*values: int) -> list[Arg]:
@@ -313,10 +360,10 @@ def lower_scan(problem: ScanProblem, traits: DeviceTraits) -> Lowered:
         totals: list[Arg] = [("in", 0), *held, ("in_offset", 0), *operand, *ints(parts, chunk)]
         carries: list[Arg] = [*held, *ints(*outer, parts)]
         launches = [
-            LoweredLaunch(spec("totals"), tuple(totals), *_sizes(vectors * parts, traits)),
-            LoweredLaunch(spec("carries"), tuple(carries), *_sizes(vectors, traits)),
+            _launch(spec("totals"), totals, vectors * parts, traits),
+            _launch(spec("carries"), carries, vectors, traits),
         ]
-    launches.append(LoweredLaunch(spec("rows"), tuple(rows_args), *_sizes(vectors * parts, traits)))
+    launches.append(_launch(spec("rows"), rows_args, vectors * parts, traits))
     sizes_of = (
         tuple(count * parts * (4 if d is bool_ else d.itemsize) for d in fold.dtypes)
         if split
@@ -343,13 +390,33 @@ def _width(
     return max(width, 1)
 
 
-def _parts(length: int, vectors: int, traits: DeviceTraits) -> int:
+def _group(problem: ScanProblem, rows: int, stride: int, traits: DeviceTraits) -> int:
+    """Return how many work-items share a row: 0 where each has one, or more, of its own."""
+    across = stride == 1 and problem.step != 1 and rows >= 64
+    if traits.is_cpu or across or problem.length < 64 or traits.max_work_group < PARTS:
+        return 0
+    group = 64
+    while group < min(traits.preferred_work_group, traits.max_work_group, problem.length // EACH):
+        group *= 2
+    return group
+
+
+def _parts(length: int, vectors: int, group: int, traits: DeviceTraits) -> int:
     """Return into how many parts each row is cut: 1 where there are rows enough."""
+    if group:
+        return max(1, min(4 * traits.compute_units // max(vectors, 1), length // 4096, PARTS))
     enough = 2 * traits.compute_units if traits.is_cpu else 4096
     least = PART if traits.is_cpu else 256
     if vectors >= enough or length < 4 * least:
         return 1
     return max(1, min(4 * enough // vectors, length // least))
+
+
+def _launch(spec: ScanSpec, args: list[Arg], items: int, traits: DeviceTraits) -> LoweredLaunch:
+    if spec.group:
+        groups = max(1, min(items, 1 << 13))
+        return LoweredLaunch(spec, tuple(args), (groups * spec.group,), (spec.group,))
+    return LoweredLaunch(spec, tuple(args), *_sizes(items, traits))
 
 
 def _sizes(items: int, traits: DeviceTraits) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -29,7 +29,7 @@ class FoldOrder:
         reduced: which of them are folded.
         lanes: `inner`, `kept` or `group` (see `codegen.loops`); width of the lanes.
         parts: number of chunks of the first folded dim; 0 if it is not cut.
-        group: work-items that share a row.
+        group: work-items that share a row; `across` of them go along the last folded dim.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +38,7 @@ class FoldOrder:
     width: int
     parts: int
     group: int = 0
+    across: int = 0
 
 
 _orders: dict[tuple[Signature, DeviceTraits], FoldOrder] = {}
@@ -82,7 +83,11 @@ def _decide(sig: Signature, traits: DeviceTraits) -> FoldOrder:
         lanes = "group" if group else "kept" if kept else "inner"
     if lanes != "inner" or shape[reduced[-1]] < width or not traits.is_cpu:
         width = 1
-    return FoldOrder(shape, reduced, lanes, width, _parts(shape, reduced, rows, traits), group)
+    across = group
+    while len(reduced) > 1 and across // 2 >= shape[reduced[-1]]:
+        across //= 2
+    parts = _parts(shape, reduced, rows, lanes, traits)
+    return FoldOrder(shape, reduced, lanes, width, parts, group, across)
 
 
 def _space(sig: Signature) -> tuple[tuple[int, ...], list[int], tuple[int, ...]]:
@@ -115,18 +120,42 @@ def _space(sig: Signature) -> tuple[tuple[int, ...], list[int], tuple[int, ...]]
 
 
 def _parts(
-    shape: tuple[int, ...], reduced: tuple[int, ...], rows: int, traits: DeviceTraits
+    shape: tuple[int, ...], reduced: tuple[int, ...], rows: int, lanes: str, traits: DeviceTraits
 ) -> int:
     """Return into how many chunks the first folded dim is cut; 0 where rows are enough."""
     points = fresh_numel(shape)
-    enough = 64 if traits.is_cpu else 1024
-    if rows >= enough or points < 4 * SPLIT_POINTS:
+    if not points:
         return 0
+    if traits.is_cpu:
+        few = rows >= 64 or points < 4 * SPLIT_POINTS
+        wanted = 1 if few else min(64, points // SPLIT_POINTS) // max(rows, 1)
+    elif lanes == "kept":  # an item for each row
+        length = points // rows
+        wanted = 1 if length < 256 else min(512 * traits.compute_units // rows, length // 32)
+    elif lanes == "group":  # a work-group for each row; one cut row is not fused with what reads it
+        least = 4096 if rows < traits.compute_units else 4 * 4096
+        wanted = min(8 * traits.compute_units // rows, points // rows // least)
+    else:
+        wanted = 1
     first = shape[reduced[0]]
-    parts = min(first, max(1, min(enough, points // SPLIT_POINTS) // max(rows, 1)))
+    parts = min(first, wanted)
     if parts < 2:
         return 0
     return -(-first // chunk_length(first, parts))
+
+
+def order_of_chunks(shape: tuple[int, ...], traits: DeviceTraits) -> FoldOrder:
+    """Return the order in which partial results are folded, which lie as (chunks, rows…).
+
+    Args:
+        shape: (rows…, chunks).
+    """
+    *kept, parts = shape
+    group = 0
+    if not traits.is_cpu and traits.max_work_group >= 64 and fresh_numel(kept) < 64 <= parts:
+        group = 64
+    lanes = "group" if group else "kept" if kept else "inner"
+    return FoldOrder(shape, (len(kept),), lanes, 1, 0, group, group)
 
 
 def chunk_length(extent: int, parts: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clgrad.expr import Expr
-from clgrad.graph.fold_order import FoldOrder
+from clgrad.graph.fold_order import order_of_chunks
 from clgrad.graph.group import Group, GroupFold, Ref
 from clgrad.layout import Layout
 from clgrad.ops.signature import Fold, fresh_numel
@@ -64,9 +64,8 @@ def finish_chunks(
     second = group.finish
     if second is None or not fusion.room(second, 2, len(fold.dtypes)):
         second = group.finish = fusion.new_group((*kept, parts))
-        second.reduced = (len(kept),)
-        lanes = "kept" if kept else "inner"
-        second.order = FoldOrder(second.shape, second.reduced, lanes, 1, 0)
+        second.order = order_of_chunks(second.shape, fusion.traits)
+        second.reduced = second.order.reduced
         fusion.after(group, second)
     layout = Layout((*kept, parts), (*Layout.contiguous(kept).strides, rows), 0)
     element = tuple(

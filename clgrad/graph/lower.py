@@ -40,6 +40,8 @@ an entry, `("int", value)`, `("flags",)` and `("flag", entry)` for its errors.""
 CPU_ITEMS = 64
 """Work-items on a CPU, each looping: enough to balance two to 64 cores, few enough to be cheap."""
 GPU_ITEMS = 1 << 16
+SQUARE = 16
+"""Rows and columns of a square of work-items, on a GPU, where an operand lies across."""
 CACHE_LINE, TILE = 64, 64
 """Bytes of a cache line; elements of a row that a tile takes (64 lines of it stay in the L1)."""
 INDEX_LIMIT = 2**31 - 2**16
@@ -231,17 +233,19 @@ def _loop(
     )  # fmt: skip
     if folds:
         assert group.order is not None
-        lanes, width, group_size = group.order.lanes, group.order.width, group.order.group
+        lanes, width = group.order.lanes, group.order.width
+        group_size, across = group.order.group, group.order.across
         if lanes == "kept":
             width = _width(kept_shape[-1], exprs, traits)
     else:
-        lanes, width, group_size = "kept", _width(kept_shape[-1], exprs, traits), 0
+        lanes, width = "kept", _width(kept_shape[-1], exprs, traits)
+        group_size = across = 0
     split = bool(group.split) and bool(folds)
     checks = () if tested is None else tested.specs(found, rename)
     spec = LoopSpec(
         rank=len(shape), reduced=len(folded_shape), reads=tuple(read_access),
         scalars=tuple(d for _, _, d in scalars), folds=fold_specs, stores=tuple(store_specs),
-        lanes=lanes, width=width, group=group_size, split=split,
+        lanes=lanes, width=width, group=group_size, across=across, split=split,
         tiled=_tile(shape, [*read_access, *(s.access for s in store_specs)], folds, width, traits),
         index64=_needs_64_bits(shape, reaches), checks=checks,
     )  # fmt: skip
@@ -289,13 +293,17 @@ def _tile(
     shape: tuple[int, ...], accesses: Sequence[Access], folds: Sequence[object], width: int,
     traits: DeviceTraits,
 ) -> int:  # fmt: skip
-    """Return how many rows a CPU takes together: as many elements as a cache line has, or 0.
+    """Return how many rows are taken together, or 0 where it does not pay.
 
-    It pays where an operand has its neighbours along the rows' own dim and not along the lanes'.
+    It pays where an operand has its neighbours along the rows' own dim and not along the lanes'. A
+    CPU takes as many elements as a cache line has, a work-group of a GPU a square of items: then
+    neighbours that one item leaves are read by others of its group.
     """
-    if folds or width == 1 or not traits.is_cpu or len(shape) < 2:
+    if folds or len(shape) < 2 or (traits.is_cpu and width == 1):
         return 0
     crossed = [a for a in accesses if a.pattern[-1] == STRIDED and a.pattern[-2] == UNIT]
+    if not traits.is_cpu:
+        return SQUARE if crossed and min(shape[-2:]) >= SQUARE else 0
     sizes = [a.dtype.itemsize for a in crossed if a.dtype is not None]
     return CACHE_LINE // min(sizes) if sizes else 0
 
@@ -327,7 +335,11 @@ def _geometry(
         else:
             segment = spec.width
         extra = (segment,)
-        items = fresh_numel(shape[:-1]) * -(-last // segment) // (spec.tiled or 1)
+        if spec.tiled and not traits.is_cpu:
+            squares = -(-shape[-2] // SQUARE) * -(-last // SQUARE)
+            items = fresh_numel(shape[:-2]) * squares * SQUARE * SQUARE
+        else:
+            items = fresh_numel(shape[:-1]) * -(-last // segment) // (spec.tiled or 1)
     elif spec.lanes == "kept":
         items = (
             rows // shape[spec.kept - 1] * max(shape[spec.kept - 1] // spec.width, 1) if rows else 0

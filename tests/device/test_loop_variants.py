@@ -63,6 +63,18 @@ PROGRAMS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda x: clgrad.where(x > 0, x, -x * 2.0).sum(dim=0),
         lambda x: np.where(x > 0, x, -x * 2).sum(axis=0),
     ),
+    "cumsum": (lambda x: x.cumsum(1), lambda x: x.cumsum(axis=1)),
+    "cumsum_columns": (lambda x: x.cumsum(0), lambda x: x.cumsum(axis=0)),
+    "cummax": (lambda x: x.cummax(1).values, lambda x: np.maximum.accumulate(x, axis=1)),
+    "where_largest": (
+        lambda x: x.round().cummax(1).indices,  # the last of equal ones
+        lambda x: np.maximum.accumulate(
+            np.where(
+                np.rint(x) >= np.maximum.accumulate(np.rint(x), axis=1), np.arange(x.shape[1]), 0
+            ),
+            axis=1,
+        ),
+    ),
     "matmul": (lambda x: x @ x.transpose(0, 1), lambda x: x @ x.T),
 }
 
@@ -85,3 +97,17 @@ def test_variants_agree_with_numpy(variant: Any, shape: tuple[int, int]) -> None
             result.numpy(), want, rtol=3e-5, atol=3e-5 * max(1.0, np.abs(want).max(initial=0)),
             err_msg=f"{name} {shape}",
         )  # fmt: skip
+
+
+def test_dims_folded_apart(variant: Any) -> None:
+    """Statistics of channels, where the last dim is short, and columns that are cut into parts."""
+    rng = np.random.default_rng(0)
+    for shape, dims in (((40, 6, 7, 5), (0, 2, 3)), ((500, 3, 9), (0, 2)), ((5000, 20), (0,))):
+        host = rng.standard_normal(shape).astype(np.float32)
+        x = clgrad.tensor(host, device=variant)
+        for y, want in ((x.sum(dims), host.sum(dims)), (x.mean(dims), host.mean(dims))):
+            np.testing.assert_allclose(y.numpy(), want, rtol=3e-5, atol=1e-3)
+    host = rng.standard_normal((3, 40, 50)).astype(np.float32)
+    x = clgrad.tensor(host, device=variant)
+    y = (x.transpose(1, 2) + 1).contiguous()
+    np.testing.assert_array_equal(y.numpy(), host.transpose(0, 2, 1) + 1)

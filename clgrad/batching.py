@@ -40,7 +40,7 @@ class Level:
     Attributes:
         size: how many samples. `number`: larger for inner ones.
         start: sequence number of the first node that can be inside.
-        randomness: see `vmap`.
+        randomness: see `vmap`; `never` where nobody can choose.
     """
 
     __slots__ = ("number", "randomness", "size", "start")
@@ -258,8 +258,17 @@ def _inside(value: Value) -> Value:
     return value
 
 
-def random_error() -> AutogradError:
-    """Return the error of random numbers in a `vmap` that did not say what they should be."""
+def random_error(chosen: bool = True) -> AutogradError:
+    """Return the error of random numbers in a `vmap` that did not say what they should be.
+
+    Args:
+        chosen: whether whoever opened the level could have said so.
+    """
+    if not chosen:
+        return AutogradError(
+            "vmap: We do not yet support calling random operations inside of vmap. Please perform "
+            "random operations outside of vmap as a workaround."
+        )
     return AutogradError(
         "vmap: called random operation while in randomness error mode. Please either use the "
         "'same' or 'different' randomness flags on vmap or perform the randomness operation "
@@ -269,8 +278,9 @@ def random_error() -> AutogradError:
 
 def _drawn(sig: Signature, own: tuple[Level, ...]) -> tuple[Level, ...]:
     """Return the levels whose samples get random numbers of their own."""
-    if any(level.randomness == "error" for level in active.levels):
-        raise random_error()
+    for level in active.levels:
+        if level.randomness in ("error", "never"):
+            raise random_error(level.randomness == "error")
     levels = tuple([level for level in active.levels if level.randomness == "different"])
     # what was drawn just now was for one sample
     default_generator.advance((_count(levels) - 1) * sig.meta.numel)

@@ -288,7 +288,7 @@ def _batched(
             "entries in each."
         )
     _roots(outputs, grads, "grad", batched=True)
-    with opened(count) as level:
+    with opened(count, "never") as level:
         inside = [None if g is None else enter(g, 0, level) for g in grads]
         found = engine.run(_roots(outputs, inside, "grad"), keep, create_graph, edges, False)
         return [None if one is None else leave(one, level) for one in found]

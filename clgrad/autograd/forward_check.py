@@ -9,6 +9,7 @@ import numpy as np
 
 from clgrad.autograd.differences import like, read, tensors
 from clgrad.autograd.forward_ad import dual_level, make_dual, unpack_dual
+from clgrad.batching import enter, leave, opened
 from clgrad.tensor import Tensor
 
 Array = Any
@@ -68,22 +69,31 @@ class ForwardCheck:
         return ""
 
     def batched(self, rng: Any) -> str:
-        """Say for which output and input a batch of tangents and its sum do not go together."""
+        """Say for which output and input tangents, or their sum, give something else in a batch.
+
+        Raises:
+            RuntimeError: what cannot be done to samples.
+        """
         for k in self.places:
             one = self.args[k]
-
-            def push(direction: Array, k: int = k, one: Tensor = one) -> list[Array]:
-                with dual_level():
-                    given = [a.detach() if isinstance(a, Tensor) else a for a in self.args]
-                    given[k] = make_dual(given[k], like(direction, one))
-                    return [read(t) for t in self._tangents(given)]
-
-            batch = rng.standard_normal((2, one.numel()))
-            rows = [push(direction) for direction in (*batch, batch.sum(0))]
-            for o, (a, b, both) in enumerate(zip(*rows, strict=True)):
-                if not np.allclose(a + b, both, equal_nan=True):
+            two = rng.standard_normal((2, *one.shape))
+            batch = Tensor._construct(
+                np.stack([*two, two.sum(0)]), dtype=one.dtype, device=one.device
+            )
+            with opened(3, "never") as level:
+                together = [read(leave(t, level)) for t in self._along(k, enter(batch, 0, level))]
+            alone = [[read(t) for t in self._along(k, batch[b])] for b in range(2)]
+            for o, (a, b) in enumerate(zip(*alone, strict=True)):
+                if not np.allclose([a, b, a + b], together[o], equal_nan=True):
                     return f"output {o}, input {k}"
         return ""
+
+    def _along(self, place: int, tangent: Tensor) -> list[Any]:
+        """Return the derivatives of the outputs along a direction of one input."""
+        with dual_level():
+            given = [a.detach() if isinstance(a, Tensor) else a for a in self.args]
+            given[place] = make_dual(given[place], tangent)
+            return self._tangents(given)
 
     def _duals(self) -> list[Any]:
         """Return the inputs, those by which to differentiate with tangents of zeros."""

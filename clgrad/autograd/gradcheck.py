@@ -7,7 +7,8 @@ they run a function hundreds of times and are slow on purpose.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -239,12 +240,13 @@ class _Check:
                     f"gradcheck: Mismatch in tangent values: {wrong}. Expected what zeros give."
                 )
         if options.check_batched_forward_grad:
-            wrong = check.batched(self.rng)
+            failed = (
+                "gradcheck failed while testing batched gradient computation with forward-mode AD"
+            )
+            with _as_mismatch(failed):
+                wrong = check.batched(self.rng)
             if wrong:
-                raise GradcheckError(
-                    "gradcheck: gradcheck or gradgradcheck failed while testing batched forward "
-                    f"gradient computation: {wrong}."
-                )
+                raise GradcheckError(f"gradcheck: {failed}: {wrong}.")
 
     def direction(self, tensor: Tensor) -> Array:
         """Return a random direction of a tensor, flat."""
@@ -311,10 +313,12 @@ class _Check:
                 self.rng.standard_normal((2, *output.shape)), dtype=output.dtype,
                 device=output.device,
             )  # fmt: skip
-            together = grad(
-                output, self.sources, seeds, retain_graph=True, allow_unused=True,
-                is_grads_batched=True,
-            )  # fmt: skip
+            failed = "gradcheck or gradgradcheck failed while testing batched gradient computation"
+            with _as_mismatch(failed):
+                together = grad(
+                    output, self.sources, seeds, retain_graph=True, allow_unused=True,
+                    is_grads_batched=True,
+                )  # fmt: skip
             for b in range(2):
                 alone = grad(
                     output, self.sources, seeds[b], retain_graph=True, allow_unused=True
@@ -325,10 +329,7 @@ class _Check:
                         and np.allclose(read(one), read(row[b]), equal_nan=True)
                     )  # fmt: skip
                     if not same:
-                        raise GradcheckError(
-                            "gradcheck or gradgradcheck failed while testing batched gradient "
-                            f"computation: output {o}, input {k}."
-                        )
+                        raise GradcheckError(f"{failed}: output {o}, input {k}.")
 
     def undefined(self) -> None:
         """Check that backward takes a missing gradient of an output for zeros."""
@@ -352,6 +353,18 @@ class _Check:
                     "gradcheck: Expected all input grads to be undefined or zero when all output "
                     "grads are undefined or zero. Hint: check_undefined_grad=False if so meant."
                 )
+
+
+@contextmanager
+def _as_mismatch(failed: str) -> Iterator[None]:
+    """Have what cannot be done to a batch be a mismatch."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise GradcheckError(
+            f"While computing batched gradients, got: {error}\n\n{failed}. Hint: "
+            "check_batched_grad=False and check_batched_forward_grad=False leave that out."
+        ) from error
 
 
 def _warn_of_undefined() -> None:

@@ -102,9 +102,13 @@ def _together(
         if randomness == "error" and default_generator.get_state() != state:
             raise random_error()
         wanted = _out_dims(out_dims, made)
-        results = [
-            one if d is None else _left(one, d, level) for one, d in zip(made, wanted, strict=True)
-        ]
+        # The same tensor comes out once, and an argument as what was passed for it.
+        left = {(id(t), 0): x for x, d, t in zip(leaves, dims, inside, strict=True) if d == 0}
+        results = []
+        for one, d in zip(made, wanted, strict=True):
+            if d is not None and (id(one), d) not in left:
+                left[id(one), d] = _left(one, d, level)
+            results.append(one if d is None else left[id(one), d])
         for x, d, t, value in zip(leaves, dims, inside, before, strict=True):
             if d is not None and t._storage.value is not value:  # an in-place op wrote
                 x.copy_(leave(t, level).movedim(0, d))
@@ -171,8 +175,8 @@ def _left(one: Any, where: int, level: Level) -> Tensor:
             f"vmap: the function must only return Tensors, got type {type(one)}. Did you mean "
             "to set out_dims= to None for output?"
         )
-    made: Tensor = leave(one, level).movedim(0, where)
-    return made
+    made: Tensor = leave(one, level)
+    return made.movedim(0, where) if where else made
 
 
 def _rejoined(chunks: list[Any], out_dims: Any) -> Any:

@@ -357,6 +357,13 @@ def as_strided(
     """
     layout = input._meta.layout.as_strided(tuple(size), tuple(stride), storage_offset)
     if layout.numel and layout.span[1] > input._storage.numel:
+        if input._storage.value.own:
+            raise ShapeError(
+                f"as_strided: result = tensor.as_strided({list(size)}, {list(stride)}, "
+                f"{layout.offset}) can access memory outside of `tensor`: a sample has "
+                f"{input._storage.numel} elements. This is not supported inside of vmap, please "
+                "try to rewrite the `as_strided` call as a sequence of view operations."
+            )
         raise ShapeError(
             f"as_strided: setStorage: sizes {list(size)}, strides {list(stride)}, storage offset "
             f"{layout.offset} are out of bounds for storage of {input._storage.numel} elements."

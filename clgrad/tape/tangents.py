@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clgrad.errors import NoDerivativeError
+from clgrad.errors import NoDerivativeError, ShapeError
 from clgrad.ops.meta import meta_of
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
@@ -178,7 +178,14 @@ def follow(source: Any, view: Any, again: Callable[[Any], Any]) -> None:
     if tangent is not None:
         with suspended():
             made = again(tangent)
-            entry.tangent = _seen_as(tangent, view._meta) if made is None else made
+            entry.tangent = made = _seen_as(tangent, view._meta) if made is None else made
+        layout = made._meta.layout
+        if layout.numel and layout.span[1] > made._storage.numel:
+            raise ShapeError(
+                f"forward AD: result = tensor.as_strided({list(layout.shape)}, "
+                f"{list(layout.strides)}, {layout.offset}) can access memory outside of `tensor` "
+                f"where that is the tangent: it has {made._storage.numel} elements."
+            )
 
 
 def written(tensor: Any, tangent: Any) -> None:
@@ -220,13 +227,17 @@ def _alike(tangent: Any, tensor: Any) -> Any:
 
 
 def _same_place(a: Any, b: Any) -> bool:
-    """Whether two tensors have the same layout in storages of the same size."""
+    """Whether two tensors have the same layout in storages of the same size.
+
+    Samples of `vmap` have no storage of their own, so that of `a` may be of another size then.
+    """
     x, y = a._meta.layout, b._meta.layout
     if x.shape != y.shape:
         return False
     if not x.numel:
         return True
-    if x.offset != y.offset or a._storage.value.numel != b._storage.value.numel:
+    value = a._storage.value
+    if x.offset != y.offset or (value.numel != b._storage.value.numel and not value.own):
         return False
     return all(s == t or n == 1 for n, s, t in zip(x.shape, x.strides, y.strides, strict=True))
 

@@ -382,3 +382,26 @@ def test_tangents_of_a_module() -> None:
         expected = clgrad.nn.functional.layer_norm(x, (4,)) * clgrad.arange(4.0)
         assert tangent is not None
         np.testing.assert_allclose(tangent.detach().numpy(), expected.numpy(), rtol=1e-5)
+
+
+def test_tangents_of_samples_are_taken_as_they_are() -> None:
+    with interpreted():
+        primal, batch = clgrad.zeros(5)[:4].detach(), clgrad.ones(3, 4)
+        base = clgrad.zeros(2, 2)
+        view = base.view_as(base)
+
+        def alone(tangent: Any) -> Any:
+            with dual_level():
+                dual = make_dual(primal, tangent)
+                with pytest.raises(RuntimeError, match="can access memory outside of `tensor`"):
+                    dual.as_strided((5,), (1,), 0)
+                return unpack_dual(dual).tangent
+
+        def written(tangent: Any) -> Any:
+            with dual_level():
+                view.copy_(make_dual(clgrad.zeros(2, 2), tangent))
+                return unpack_dual(view).tangent, unpack_dual(base).tangent
+
+        assert clgrad.func.vmap(alone)(batch) is batch
+        of_view, of_base = clgrad.func.vmap(written)(clgrad.ones(3, 2, 2))
+        assert of_view is of_base

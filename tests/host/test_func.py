@@ -226,12 +226,27 @@ MISTAKES = [
     (lambda f, x: f.vmap(lambda a: a, randomness="none")(x), "Only allowed values for random"),
     (lambda f, x: f.vmap(lambda a: a.clone().normal_())(x), "andom"),
     (lambda f, x: f.vmap(lambda a: a, chunk_size=0)(x), "greater than 0"),
+    (lambda f, x: f.vmap(lambda a: a.as_strided((2,), (1,), 0))(x), "access memory outside of `t"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("case", "words"), MISTAKES)
 def test_mistakes(case: Any, words: str) -> None:
     same(lambda m: case(m.func, m.tensor([0.5, -1.0, 2.0])), words)
+
+
+def test_results_that_are_one_tensor() -> None:
+    def case(m: Any) -> Any:
+        x = m.ones(3, 4)
+
+        def twice(a: Any) -> Any:
+            b = a * 2
+            return a, b, b, b.t() if b.ndim > 1 else b[1:]
+
+        a, b, c, d = m.func.vmap(twice)(x)
+        return a is x, b is c, b._is_view(), d.stride(), m.func.vmap(lambda a: a, 1)(x) is x
+
+    same(case)
 
 
 def test_random_numbers_of_samples() -> None:

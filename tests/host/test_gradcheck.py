@@ -137,3 +137,33 @@ def test_gradients_within_the_function() -> None:
         return g
 
     assert gradcheck(function, (doubles(2), doubles(2)))
+
+
+class Drawing(clgrad.autograd.Function):
+    """Twice its input, by derivatives that also draw random numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x * 2
+
+    @staticmethod
+    def vjp(ctx: Any, grad: Any) -> Any:
+        clgrad.rand_like(grad)
+        return grad * 2
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Any) -> Any:
+        clgrad.rand_like(tangent)
+        return tangent * 2
+
+
+@pytest.mark.parametrize("forward", [False, True])
+def test_what_a_batch_cannot_do_is_a_mismatch(forward: bool) -> None:
+    options = {"check_forward_ad": True, "check_batched_forward_grad": True}
+    options = options if forward else {"check_batched_grad": True}
+    x = doubles(2)
+    assert gradcheck(Drawing.apply, x)
+    words = "vmap: We do not yet support calling random operations inside of vmap(.|\n)*gradcheck"
+    with pytest.raises(GradcheckError, match=words):
+        gradcheck(Drawing.apply, x, **options)
+    assert not gradcheck(Drawing.apply, x, raise_exception=False, **options)

@@ -387,6 +387,7 @@ FORMULAS = {
     "clamped": "where(isnan(x), 0, minimum(maximum(x, -1), w)) if x != w and not (x > 2) else -x",
     "logic": "(x > 0 or w > 0) + (x < w) * (x >= -1) - (not (x == w))",
     "constants": "exp(-pi) * x + (2 if 1 < 2 else 3) + (3 > 2) + where(True, w, x) - (-pi)",
+    "turned": "sin(x) - w * cos(x) + sin(abs(w)) * cos(abs(w))",
     "mixed": "float16(x) * w + bfloat16(w) / (1 + abs(x))",
 }
 

@@ -324,6 +324,12 @@ def _crossed(
     return made
 
 
+def _share_version(source: Tensor, made: Tensor) -> None:
+    """Let a write to one side of the border count on the other: what was saved may be of either."""
+    if not source._inference:
+        made._counter = source._family()
+
+
 def enter(x: Tensor, dim: int, level: Level) -> Tensor:
     """Return what stands within a level for a sample of `x`, which has them along `dim`."""
     moved: Any = x.movedim(dim, 0)
@@ -338,6 +344,7 @@ def enter(x: Tensor, dim: int, level: Level) -> Tensor:
         levels |= value.levels
     inner = Batched(_outside(value), (*own_of(value), level), levels, numel)
     made = wrap(Storage(inner), fresh_meta(meta.dtype, meta.shape[1:], meta.device))
+    _share_version(x, made)
     if forward.open and mode.forward:
         follow(moved, made, lambda tangent: enter(tangent, 0, level))
     return _crossed(moved, made, level, BatchedBackward)
@@ -356,6 +363,7 @@ def leave(x: Tensor, level: Level) -> Tensor:
     over = Layout((level.size, *layout.shape), (step, *layout.strides), layout.offset)
     inner = Batched(made, own, levels, numel) if levels else made
     result = wrap(Storage(inner), meta_of(meta.dtype, over, meta.device))
+    _share_version(x, result)
     if forward.open and mode.forward:
         follow(x, result, lambda tangent: leave(tangent, level))
     return _crossed(x, result, level, UnbatchedBackward)

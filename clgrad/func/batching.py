@@ -111,7 +111,10 @@ def _together(
             results.append(one if d is None else left[id(one), d])
         for x, d, t, value in zip(leaves, dims, inside, before, strict=True):
             if d is not None and t._storage.value is not value:  # an in-place op wrote
+                counter = x._family()
+                version, counter.pin = counter.version, None  # the op that wrote has counted
                 x.copy_(leave(t, level).movedim(0, d))
+                counter.version = version
     return put(results)
 
 

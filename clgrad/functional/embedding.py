@@ -264,8 +264,8 @@ def _fixed_bags(rows: Any, kept: Any, mode: str) -> Tensor:
         return rows.sum(1)  # type: ignore[no-any-return]  # a Tensor
     if mode == "max":
         if kept is None:
-            return rows.amax(1)  # type: ignore[no-any-return]  # a Tensor
-        most = apply(OPS["where"], (kept, rows, float("-inf"))).amax(1)
+            return rows.max(1)[0]  # type: ignore[no-any-return]  # a Tensor
+        most = apply(OPS["where"], (kept, rows, float("-inf"))).max(1)[0]
         return apply(OPS["where"], (kept.any(1), most, 0.0))  # type: ignore[no-any-return]
     total: Tensor = (rows if kept is None else apply(OPS["where"], (kept, rows, 0.0))).sum(1)
     if mode == "sum":

@@ -139,7 +139,7 @@ def _cumulative(name: str, compare: str, start: str, best: str) -> Any:
         return (_sum_of_runs(g, ctx.saved("result1"), dim),)
 
     return composite(
-        name, "x", forward, backward=backward, saves=("result1",), params=(("dim", REQUIRED),),
+        name, "x", forward, backward=backward, saves=("x", "result1"), params=(("dim", REQUIRED),),
         doc="Extrema of all elements up to each, and where they are.",
     )  # fmt: skip
 

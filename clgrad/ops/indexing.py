@@ -182,11 +182,13 @@ def _place(*arguments: Any) -> Any:
 
 def _place_back(ctx: Any, g: Any) -> tuple[Any, ...]:
     """Gradients of `set` and `add`; what combines otherwise is no op of its own."""
-    indices = [ctx.saved(name) for name in ctx.inputs()[2:]]
     picking, combine = ctx.param("picking"), ctx.param("combine")
-    base = None
-    if ctx.needs("base"):
-        base = g if combine == "add" else g._place(0, indices, picking, "set")
+    base = g if ctx.needs("base") else None
+    if combine == "add" and not ctx.needs("source"):
+        return base, None
+    indices = [ctx.saved(name) for name in ctx.inputs()[2:]]
+    if base is not None and combine != "add":
+        base = g._place(0, indices, picking, "set")
     return base, g._pick(indices, picking) if ctx.needs("source") else None
 
 
@@ -211,6 +213,10 @@ def fill_op(name: str, node_name: str) -> Op:
     )  # fmt: skip
 
 
+_ONLY_ADD = ("index_add", "scatter_add")
+"""What leaves the base's gradient as it is, and so keeps no index for it."""
+
+
 @lru_cache(maxsize=256)
 def place_op(name: str, count: int, node_name: str = "") -> Op:
     """Return the op that writes a source at `count` index tensors into a copy of a tensor.
@@ -222,6 +228,7 @@ def place_op(name: str, count: int, node_name: str = "") -> Op:
     return Op(
         name=name, kind="composite", inputs=("base", "source", *indices),
         params=(("picking", REQUIRED), ("combine", REQUIRED)), forward=_place,
-        backward=_place_back, saves={"base": indices, "source": indices},
+        backward=_place_back,
+        saves={"base": () if name in _ONLY_ADD else indices, "source": indices},
         node_name=node_name or f"{camel(name)}Backward0",
     )  # fmt: skip

@@ -188,7 +188,7 @@ def check_inplace(tensor: Any) -> None:
     if view is not None:
         check_view(tensor)
         base = view.base
-        if base._requires_grad and base._node is None:
+        if base._node is None and requires_grad_of(tensor):
             raise AutogradError(
                 "a view of a leaf Variable that requires grad is being used in an in-place "
                 "operation. Expected a leaf to keep its value. Hint: write under no_grad(), or "

@@ -196,6 +196,57 @@ def released_is_told_before_the_version(m: Any) -> Any:
     z.backward()
 
 
+@case("one of the variables needed for gradient computation has been modified by an inplace op")
+def writing_what_vmap_saved(m: Any) -> Any:
+    y = leaf(m) * 1
+    z = m.func.vmap(lambda a: a.sin())(y)
+    y.add_(1)
+    z.sum().backward()
+
+
+@case("one of the variables needed for gradient computation has been modified by an inplace op")
+def writing_the_result_of_vmap(m: Any) -> Any:
+    z = m.func.vmap(lambda a: a.exp())(leaf(m) * 1)
+    z.add_(1)
+    z.sum().backward()
+
+
+@case("one of the variables needed for gradient computation has been modified by an inplace op")
+def writing_what_cummax_saved(m: Any) -> Any:
+    y = leaf(m) * 1
+    z = m.cummax(y, 0)[0]
+    y.add_(1)
+    z.sum().backward()
+
+
+@case()
+def writing_in_vmap_what_is_read_there(m: Any) -> Any:
+    x = leaf(m)
+    y = x * 1
+    z = m.func.vmap(lambda a: a.mul_(2).sin())(y)
+    z.sum().backward()
+    return x.grad, y.detach(), z
+
+
+@case()
+def adding_at_an_index_twice(m: Any) -> Any:
+    x = m.ones(3, requires_grad=True)
+    index, part = m.tensor([0, 1]), m.ones(2)
+    for y in (x.index_add(0, index, part), x.scatter_add(0, index, part)):
+        y.sum().backward()
+        y.sum().backward()
+    return x.grad
+
+
+@case()
+def writing_the_maxima_of_bags(m: Any) -> Any:
+    w = m.tensor([[1.0, 5.0], [3.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = m.nn.functional.embedding_bag(m.tensor([[0, 1], [2, 1]]), w, mode="max")
+    y.add_(1)
+    (y * y).sum().backward()
+    return w.grad
+
+
 # ---- leaves --------------------------------------------------------------------------------------
 
 
@@ -207,6 +258,16 @@ def writing_a_leaf(m: Any) -> Any:
 @case("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 def writing_a_view_of_a_leaf(m: Any) -> Any:
     leaf(m)[0].add_(1)
+
+
+@case("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+def writing_a_leaf_that_is_a_view(m: Any) -> Any:
+    m.ones(3, 2).t().requires_grad_().add_(1)
+
+
+@case("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+def writing_a_part_of_a_leaf_that_is_a_view(m: Any) -> Any:
+    m.ones(3, 2).t().requires_grad_()[0].add_(1)
 
 
 @case("a leaf Variable that requires grad is being used in an in-place operation.")

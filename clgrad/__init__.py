@@ -172,7 +172,10 @@ def __getattr__(name: str) -> Any:
 
         return vmap
     from clgrad.absent import missing
+    from clgrad.nn import native
 
+    if name in native.__all__:
+        return getattr(native, name)
     raise missing("clgrad", name)
 
 

@@ -22,12 +22,16 @@ from clgrad.ops import activation, bessel, logical, pointwise, rounding, special
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.scaled import add_scaled, rsub_scaled, sub_scaled
 from clgrad.outputs import check_outs, store_out
+from clgrad.shapes import dims_of
 from clgrad.tensor import Tensor
 
 Call = Callable[..., Any]
 
 
-_ALIASES = {"axis": "dim", "keepdims": "keepdim"}  # NumPy's names, which PyTorch takes too
+ALIASES = {"axis": "dim", "keepdims": "keepdim", "x2": "other"}
+"""NumPy's names, which PyTorch takes too."""
+FIRST = ("input", "self", "x", "a", "x1")
+"""Names of the first argument."""
 
 
 def sort_arguments(op: Op, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
@@ -37,8 +41,9 @@ def sort_arguments(op: Op, args: tuple[Any, ...], named: dict[str, Any]) -> tupl
         ClgradTypeError: too many arguments, an unknown or a missing one.
     """
     count = len(op.inputs)
-    aliases = dict(zip(("input", "other"), op.inputs, strict=False)) | _ALIASES
-    aliases["self"] = op.inputs[0]
+    aliases = ALIASES | dict.fromkeys(FIRST, op.inputs[0])
+    if count > 1:
+        aliases |= dict.fromkeys(("other", "x2"), op.inputs[1])
     values: dict[str, Any] = dict(zip((*op.inputs, *(p for p, _ in op.params)), args, strict=False))
     if len(args) > count + len(op.params):
         raise ClgradTypeError(
@@ -90,9 +95,7 @@ def _static(name: str, value: Any) -> Any:
     """Return a parameter as something hashable."""
     if name == "dtype":
         return None if value is None else as_dtype(value)
-    if isinstance(value, list):
-        return tuple(value)
-    return value
+    return dims_of(value) if name == "dim" else tuple(value) if isinstance(value, list) else value
 
 
 _SCALED = {OPS["add"]: add_scaled, OPS["sub"]: sub_scaled, OPS["rsub"]: rsub_scaled}
@@ -191,7 +194,12 @@ def _with_static(op: Op) -> Call:
             )
         if out is not None:
             return into(op, out, operands, static)
-        if key is not None and len(seen) < _WAYS and float not in named.values():
+        given = (*args[1:], *named.values())
+        if (
+            key is not None
+            and len(seen) < _WAYS
+            and not any(a is float or isinstance(a, Tensor) for a in given)
+        ):
             seen[key] = unary(op, static)
         return apply(op, operands, static)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import gcd, prod
+from operator import index
+from typing import Any
 
 from clgrad.errors import ClgradIndexError, ShapeError
 
@@ -28,6 +30,19 @@ def wrap_dim(dim: int, ndim: int, op: str) -> int:
         f"{op}: Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], "
         f"but got {dim}). The tensor has {ndim} dimension{'' if ndim == 1 else 's'}."
     )
+
+
+def dims_of(dim: Any) -> Any:
+    """Return one dim or several as numbers: an int, a tuple of them, or None.
+
+    Raises:
+        TypeError: what is given stands for no integer.
+    """
+    if dim is None or type(dim) is int:
+        return dim
+    if hasattr(dim, "__index__"):  # of NumPy, or a tensor of one integer
+        return index(dim)
+    return tuple([index(d) for d in dim])
 
 
 @lru_cache(maxsize=4096)

@@ -6,25 +6,22 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from clgrad.functional._names import translation
 from clgrad.functional._out import with_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NUMPY = {"axis": "dim", "keepdims": "keepdim"}
-
 
 def numpy_names(call: F) -> F:
-    """Return `call` that also takes `axis` for `dim` and `keepdims` for `keepdim`."""
+    """Return `call` that also takes `axis` for `dim`, `x2` for `other` and the like."""
+    translated = translation(call)
 
     @functools.wraps(call)
     def wrapped(*args: Any, **named: Any) -> Any:
-        if "axis" in named or "keepdims" in named:
-            named = {_NUMPY.get(name, name): value for name, value in named.items()}
-        return call(*args, **named)
+        return call(*args, **translated(named)) if named else call(*args)
 
     return wrapped  # type: ignore[return-value]  # it takes other names, too
 
 
-def reducing(call: F) -> F:
-    """Return `call` with `out=` and NumPy's names: what a function of dims takes in PyTorch."""
-    return numpy_names(with_out(call))
+reducing = with_out
+"""`out=` and NumPy's names: what a function of dims takes in PyTorch."""

@@ -12,6 +12,7 @@ from clgrad.calls import OF_NUMBERS, check_numbers, into
 from clgrad.creation import tensor
 from clgrad.dispatch import NUMBERS, apply, operand
 from clgrad.errors import ClgradTypeError
+from clgrad.functional._names import translation
 from clgrad.ops.registry import OPS, Op
 from clgrad.tensor import Tensor
 
@@ -44,9 +45,12 @@ def forms(choose: Callable[..., Choice]) -> tuple[Call, Call]:
 
     The first takes `out=`. Names and docs are those of `choose`, less its underscore.
     """
+    translated = translation(choose)
 
     @functools.wraps(choose)
     def call(*args: Any, out: Any = None, **named: Any) -> Any:
+        if named:
+            named = translated(named)
         op, operands = choose(*args, **named)
         if out is None:
             return apply(op, operands)
@@ -54,7 +58,7 @@ def forms(choose: Callable[..., Choice]) -> tuple[Call, Call]:
 
     @functools.wraps(choose)
     def call_(*args: Any, **named: Any) -> Any:
-        op, operands = choose(*args, **named)
+        op, operands = choose(*args, **translated(named))
         if not isinstance(operands[0], Tensor):
             raise ClgradTypeError(f"{op.label}_: got a number. Expected a tensor to write to.")
         return writing.apply_(op, operands)
@@ -73,11 +77,12 @@ def _without_choice(choose: Call) -> inspect.Signature:
 
 def in_place(call: Call) -> Call:
     """Return the in-place form of a composition: `call` of the old values, written over them."""
+    translated = translation(call)
 
     @functools.wraps(call)
     def call_(input: Tensor, *args: Any, **named: Any) -> Tensor:
         # a clone shares the value, and what it saves for backward outlives the write
-        result = call(input.clone(), *args, **named)
+        result = call(input.clone(), *args, **translated(named))
         writing.check_cast(call_.__name__, result.dtype, input.dtype)
         return writing.copy_(input, result)
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from clgrad.functional._names import translation
 from clgrad.outputs import check_outs, store_out
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -13,9 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def with_out(call: F) -> F:
     """Return `call` with an argument `out`: a tensor, or a tuple of them as `call` returns."""
+    translated = translation(call)
 
     @functools.wraps(call)
     def wrapped(*args: Any, out: Any = None, **named: Any) -> Any:
+        if named:
+            named = translated(named)
         if out is None:
             return call(*args, **named)
         name = call.__name__

@@ -11,6 +11,7 @@ from clgrad.errors import (
     ClgradTypeError,
     DTypeError,
 )
+from clgrad.functional._arguments import numpy_names
 from clgrad.functional._forms import Choice, choice, forms
 from clgrad.functional._given import check_tensor
 from clgrad.functional._out import with_out
@@ -314,6 +315,7 @@ def positive(input: Tensor) -> Tensor:
 # ---- comparisons -------------------------------------------------------------------------------
 
 
+@numpy_names
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
@@ -340,6 +342,7 @@ def isclose(
     return close | near
 
 
+@numpy_names
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
@@ -348,6 +351,7 @@ def allclose(
     return _all(isclose(input, other, rtol, atol, equal_nan))
 
 
+@numpy_names
 def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether shapes and all elements agree; waits for the device."""
     if not isinstance(other, Tensor):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import index
 from typing import Any
 
 from clgrad.dispatch import apply
@@ -23,6 +24,7 @@ from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.convolution import conv, conv_image, conv_output, conv_weight
 from clgrad.ops.meta import Meta
 from clgrad.ops.registry import OPS, REQUIRED, composite
+from clgrad.shapes import dims_of
 from clgrad.tensor import Tensor
 
 __all__ = [
@@ -132,7 +134,7 @@ _convolution = composite(
 
 
 def _hashable(value: Any) -> Any:
-    return value if isinstance(value, int | str) else tuple(value)
+    return value if isinstance(value, str) else dims_of(value)
 
 
 def _each(op: str, name: str, value: Any, count: int) -> tuple[int, ...]:
@@ -189,7 +191,7 @@ def _check(
     _refuse(op, "stride", s, True)
     _refuse(op, "dilation", d, True)
     _refuse(op, "output_padding", extra, False)
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+    if groups < 1:
         raise ShapeError(f"{op}: non-positive groups is not supported, got groups={groups}.")
     p, end = _padding(op, padding, s, d, weight[2:])
     _refuse(op, "padding", p, False)
@@ -312,7 +314,7 @@ def _call(
 ) -> Tensor:  # fmt: skip
     static, end = _check(
         op, dims, input._meta, weight._meta, None if bias is None else bias._meta,
-        _hashable(stride), _hashable(padding), _hashable(dilation), groups,
+        _hashable(stride), _hashable(padding), _hashable(dilation), index(groups),
         _hashable(output_padding), transposed,
     )  # fmt: skip
     batched = input._meta.ndim == dims + 2

@@ -9,6 +9,8 @@ from clgrad import writing
 from clgrad.dispatch import apply
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradIndexError, ShapeError
+from clgrad.functional._arguments import numpy_names
+from clgrad.functional._given import integer
 from clgrad.functional._out import with_out
 from clgrad.functional.shaping import clone, diagonal, reshape
 from clgrad.layout import Layout, wrap_dim
@@ -66,7 +68,7 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
         diagonal: 0 is the main one, positive ones lie above it.
     """
     _check_triangle("tril", input)
-    made: Tensor = apply(_tril_op, (input,), (diagonal,))
+    made: Tensor = apply(_tril_op, (input,), (integer("tril", diagonal),))
     return made
 
 
@@ -74,20 +76,20 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return matrices with what lies below a diagonal set to 0; see `tril`."""
     _check_triangle("triu", input)
-    made: Tensor = apply(_triu_op, (input,), (diagonal,))
+    made: Tensor = apply(_triu_op, (input,), (integer("triu", diagonal),))
     return made
 
 
 def tril_(input: Tensor, diagonal: int = 0) -> Tensor:
     """Set what lies above a diagonal to 0, in place."""
     _check_triangle("tril_", input)
-    return writing.run_forward_(_tril_op, (input,), (diagonal,))
+    return writing.run_forward_(_tril_op, (input,), (integer("tril", diagonal),))
 
 
 def triu_(input: Tensor, diagonal: int = 0) -> Tensor:
     """Set what lies below a diagonal to 0, in place."""
     _check_triangle("triu_", input)
-    return writing.run_forward_(_triu_op, (input,), (diagonal,))
+    return writing.run_forward_(_triu_op, (input,), (integer("triu", diagonal),))
 
 
 # ---- diagonals ---------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     a, b = wrap_dim(dim1, ndim, "diag_embed"), wrap_dim(dim2, ndim, "diag_embed")
     if a == b:
         raise ShapeError(f"diag_embed: diagonal dimensions cannot be identical {dim1}, {dim2}.")
-    made: Tensor = apply(_embed_op, (input,), (offset, a, b))
+    made: Tensor = apply(_embed_op, (input,), (integer("diag_embed", offset), a, b))
     return made
 
 
@@ -153,7 +155,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
         raise ShapeError(
             f"diag: Supports 1D or 2D tensors. Got {input._meta.ndim}D. Hint: diagonal()."
         )
-    made: Tensor = apply(_diagonal_copy, (input,), (diagonal,))
+    made: Tensor = apply(_diagonal_copy, (input,), (integer("diag", diagonal),))
     return made
 
 
@@ -249,6 +251,7 @@ def diagonal_scatter(
     )
 
 
+@numpy_names
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """Return a copy of `input` with `src` as entry `index` along `dim`."""
     return _replaced("select_scatter", input, src, lambda whole: whole.select(dim, index))

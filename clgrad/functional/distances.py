@@ -10,7 +10,7 @@ from clgrad.creation import tensor
 from clgrad.dispatch import apply
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
-from clgrad.functional._arguments import reducing
+from clgrad.functional._arguments import numpy_names, reducing
 from clgrad.functional._out import with_out
 from clgrad.functional.norms import norm, norm_gradient, powered_norm, vector_norm
 from clgrad.functional.picking import index_select
@@ -45,6 +45,7 @@ _dist_op = composite(
 )  # fmt: skip
 
 
+@numpy_names
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """Return the p-norm of `input - other`, whose shapes broadcast, as a 0-d tensor."""
     made: Tensor = apply(_dist_op, (input, other), (float(p),))

@@ -129,7 +129,7 @@ def histogram(
 
 
 def histogramdd(
-    input: Tensor, bins: Any, *, range: Sequence[float] | None = None,
+    input: Tensor, bins: Any, range: Sequence[float] | None = None,
     weight: Tensor | None = None, density: bool = False,
 ) -> HistogramOfPoints:  # fmt: skip
     """Return how many points, or what weight, each cell of a grid holds, and the edges.

@@ -32,6 +32,7 @@ from clgrad.errors import (
     DTypeError,
     ShapeError,
 )
+from clgrad.functional._given import integer
 from clgrad.functional.joining import stack
 from clgrad.layout import Layout
 from clgrad.ops import creation as _ops
@@ -277,6 +278,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None) 
 
 def _triangle(op: str, row: int, col: int, offset: int, dtype: Any, device: Any) -> Tensor:
     kind = int64 if dtype is None else as_dtype(dtype)
+    row, col, offset = integer(op, row), integer(op, col), integer(op, offset)
     for name, value in (("row", row), ("col", col)):
         if value < 0:
             raise ClgradRuntimeError(f"{op}: {name} must be non-negative, got {value}")

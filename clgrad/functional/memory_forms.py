@@ -64,20 +64,20 @@ def dim_order(x: Tensor) -> tuple[int, ...]:
 # ---- another size --------------------------------------------------------------------------------
 
 
-def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+def resize_(x: Tensor, *sizes: Any, size: Any = None, memory_format: Any = None) -> Tensor:
     """Give the tensor another size, from its first element on; memory grows where it must.
 
     Elements that come into being are whatever the memory holds.
 
     Args:
-        sizes: the new shape, one by one or as one sequence.
+        sizes, size: the new shape, one by one or as one sequence.
         memory_format: `contiguous_format`, if given.
 
     Raises:
         AutogradError: the tensor requires grad.
     """
     check_memory_format("resize_", memory_format)
-    shape = shape_of(sizes, "resize_")
+    shape = shape_of(sizes if size is None else (size,), "resize_")
     check_inference(x)
     if requires_grad_of(x) and not x._inference:
         raise AutogradError(
@@ -100,9 +100,9 @@ def resize_(x: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     return x
 
 
-def resize_as_(x: Tensor, other: Tensor, *, memory_format: Any = None) -> Tensor:
+def resize_as_(x: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
     """Give the tensor the size of another one; see `resize_`."""
-    return resize_(x, other.shape, memory_format=memory_format)
+    return resize_(x, the_template.shape, memory_format=memory_format)
 
 
 # ---- as functions --------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from clgrad.functional.spectra import svdvals
 from clgrad.layout import wrap_dim
 from clgrad.ops.registry import composite
 from clgrad.ops.signature import reduced_dims
+from clgrad.shapes import dims_of
 from clgrad.tensor import Tensor
 
 # `h` is the gradient that arrives, `v` the norm. One of zero has the gradient zero, as in PyTorch.
@@ -119,7 +120,7 @@ def vector_norm(
 
 def _norm(name: str, x: Any, p: float, dim: Any, keepdim: bool, dtype: Any) -> Any:
     x = _floating(name, x, dtype)
-    dims = dim if dim is None or isinstance(dim, int) else tuple(dim)
+    dims = dims_of(dim)
     folded = reduced_dims(name, dims, x.ndim)
     if (p < 0 or math.isinf(p)) and not all(x.shape[d] for d in folded if x.ndim):
         raise ClgradRuntimeError(

@@ -24,6 +24,7 @@ from clgrad.errors import (
     ShapeError,
 )
 from clgrad.functional import _at, reducing_at
+from clgrad.functional._names import translation
 from clgrad.functional._out import with_out
 from clgrad.functional.advanced import picking_of
 from clgrad.functional.finding import coordinates
@@ -84,11 +85,12 @@ def _twins(core: Call) -> tuple[Call, Call]:
 
     @functools.wraps(core)
     def over(*args: Any, **named: Any) -> Any:
-        return core(OVER, *args, **named)
+        return core(OVER, *args, **translated(named))
 
     for call, called in ((copy, name), (over, f"{name}_")):
         call.__name__ = call.__qualname__ = called
         call.__signature__ = visible  # type: ignore[attr-defined]  # read by inspect
+    translated = translation(copy)
     return with_out(copy), over
 
 

@@ -19,6 +19,7 @@ from clgrad.functional._out import with_out
 from clgrad.functional.shaping import squeeze, unsqueeze
 from clgrad.ops.meta import Meta
 from clgrad.ops.pooling import Windows, window_argmax, window_max, window_mean, window_take
+from clgrad.shapes import dims_of
 from clgrad.tape.tangents import differentiated
 from clgrad.tensor import Tensor
 
@@ -46,6 +47,7 @@ def each(op: str, name: str, value: Any, count: int) -> tuple[int, ...]:
     Raises:
         ShapeError: neither one number nor `count` of them. ClgradTypeError: no integers.
     """
+    value = dims_of(value) if isinstance(value, Tensor) else value
     values = (value,) * count if isinstance(value, int) else tuple(value)
     if len(values) == 1:
         values *= count
@@ -136,6 +138,8 @@ def _windows(
 @lru_cache(maxsize=4096)
 def _adaptive(op: str, rank: int, x: Meta, output_size: Any) -> Windows:
     """Return windows that divide an image evenly; None keeps a size."""
+    if isinstance(output_size, Tensor):
+        output_size = dims_of(output_size)
     if x.ndim not in (rank + 1, rank + 2):
         several = rank > 1 and not isinstance(output_size, int)
         error = ClgradValueError if several and x.ndim <= rank else ShapeError

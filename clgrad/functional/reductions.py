@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, NamedTuple
 
 from clgrad.calls import function
@@ -9,7 +10,7 @@ from clgrad.creation import bounded
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, bool_, int64, uint8
 from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
-from clgrad.functional._arguments import reducing
+from clgrad.functional._arguments import numpy_names, reducing
 from clgrad.functional._given import check_tensor
 from clgrad.functional._gradients import gradient_op
 from clgrad.functional._selection import ValuesAndIndices, selected_backward, spread_evenly
@@ -17,6 +18,7 @@ from clgrad.layout import wrap_dim
 from clgrad.ops import reduction as _ops
 from clgrad.ops.registry import OPS, REQUIRED, Op, composite, reduction
 from clgrad.ops.signature import EmptyReductionError, reduced_dims
+from clgrad.shapes import dims_of
 from clgrad.tensor import Tensor
 
 _where = function(OPS["where"])
@@ -79,18 +81,21 @@ def prod(
         keepdim: keep the folded dim as size 1.
         dtype: cast `input` to this first.
     """
-    _one_dim("prod", dim)
+    dim = _one_dim("prod", dim)
     wanted = None if dtype is None else as_dtype(dtype)
     made: Tensor = apply(_prod, (input,), (dim, bool(keepdim), wanted))
     return made
 
 
-def _one_dim(name: str, dim: Any) -> None:
-    if dim is not None and (isinstance(dim, bool) or not isinstance(dim, int)):
+def _one_dim(name: str, dim: Any) -> int | None:
+    if dim is None or type(dim) is int:
+        return dim
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
         raise ClgradTypeError(
             f"{name}(): argument 'dim' must be int, not {type(dim).__name__}. Hint: fold one dim "
             "after the other."
         )
+    return index(dim)
 
 
 # ---- extrema -----------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def _extremum(
         raise ClgradTypeError(
             f"{name}() received an invalid combination of arguments. Expected dim as an int."
         )
-    _one_dim(name, dim)
+    dim = _one_dim(name, dim) or 0
     keepdim = bool(values.get("keepdim", False))
     return ValuesAndIndices(*apply(of_dim, (x,), (wrap_dim(dim, x.ndim, name), keepdim)))
 
@@ -218,7 +223,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     Raises:
         ShapeError: there are no elements.
     """
-    _one_dim("aminmax", dim)
+    dim = _one_dim("aminmax", dim)
     folded = reduced_dims("aminmax", dim, input.ndim)
     if 0 in [input.shape[d] for d in folded if input.ndim]:
         error = ShapeError if dim is None else EmptyDimError
@@ -230,7 +235,7 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _position(op: Op, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    _one_dim(op.name, dim)
+    dim = _one_dim(op.name, dim)
     if input.dtype is bool_:
         raise DTypeError(
             f"{op.name}(): does not support bool input. Expected numbers. Hint: input.int()."
@@ -261,12 +266,8 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 # ---- truth and counts --------------------------------------------------------------------------
 
 
-def _dims(dim: Any) -> Any:
-    return dim if dim is None or isinstance(dim, int) else tuple(dim)
-
-
 def _truth(op: Op, input: Any, dim: Any, keepdim: bool) -> Any:
-    dims = _dims(dim)
+    dims = dims_of(dim)
     if dims == ():
         made = input.clone() if input.dtype is bool_ else input != 0
     else:
@@ -293,10 +294,13 @@ def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return made
 
 
-def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+@numpy_names
+def count_nonzero(input: Tensor, dim: Any = None, *more: int) -> Tensor:
     """Return how many elements along dims are not zero, int64."""
     x: Any = input
-    made: Tensor = (x != 0).to(int64).sum(dim=_dims(dim))
+    if more:
+        dim = (dim, *more)
+    made: Tensor = (x != 0).to(int64).sum(dim=dims_of(dim))
     return made
 
 
@@ -313,9 +317,9 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
             f"{input.dtype.name}."
         )
     x: Any = input
-    count = (x.detach() == x.detach()).to(int64).sum(dim=_dims(dim), keepdim=keepdim)
+    count = (x.detach() == x.detach()).to(int64).sum(dim=dims_of(dim), keepdim=keepdim)
     total = apply(
-        _ops.nansum, (x,), (_dims(dim), keepdim, None if dtype is None else as_dtype(dtype))
+        _ops.nansum, (x,), (dims_of(dim), keepdim, None if dtype is None else as_dtype(dtype))
     )
     return total / count  # type: ignore[no-any-return]  # a Tensor
 

@@ -8,6 +8,7 @@ from typing import Any
 from clgrad import writing
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, ClgradValueError, ShapeError
+from clgrad.functional._arguments import numpy_names
 from clgrad.functional._given import integer, integers
 from clgrad.functional._out import with_out
 from clgrad.functional.arithmetic import floor_divide, remainder
@@ -87,6 +88,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     return made
 
 
+@numpy_names
 def renorm_(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """Do `renorm` in place."""
     return writing.copy_(input, renorm(clone(input), p, dim, maxnorm))

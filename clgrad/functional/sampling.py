@@ -9,6 +9,7 @@ PyTorch.
 from __future__ import annotations
 
 import math
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -405,6 +406,7 @@ def multinomial(
     Source: the largest of p / E with E exponential is drawn with probability p, and so are the next
         ones of what is left (Efraimidis and Spirakis 2006).
     """
+    num_samples = index(num_samples)
     _check_multinomial(input, num_samples, replacement)
     weights = input.detach()
     rows, count = weights.shape[:-1], weights.shape[-1]

@@ -9,7 +9,7 @@ from clgrad.calls import function
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, bool_
 from clgrad.errors import ClgradRuntimeError, ShapeError, UnsupportedDTypeError
-from clgrad.functional._arguments import reducing
+from clgrad.functional._arguments import numpy_names, reducing
 from clgrad.functional._selection import ValuesAndIndices
 from clgrad.functional.joining import cat, stack
 from clgrad.layout import wrap_dim
@@ -210,12 +210,14 @@ def cummin(input: Tensor, dim: int) -> ValuesAndIndices:
     return ValuesAndIndices(*apply(_cummin, (input,), (d,)))
 
 
+@numpy_names
 def cumsum_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Overwrite `input` with its running sums."""
     made: Tensor = input.copy_(cumsum(input, dim, dtype=dtype))
     return made
 
 
+@numpy_names
 def cumprod_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Overwrite `input` with its running products."""
     made: Tensor = input.copy_(cumprod(input.clone(), dim, dtype=dtype))
@@ -271,6 +273,7 @@ def _areas(name: str, y: Tensor, x: Tensor | None, dx: float, dim: int) -> Any:
     return pairs * diff(x, dim=at) * 0.5
 
 
+@numpy_names
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1.0, dim: int = -1) -> Tensor:
     """Return the integral along `dim` by the trapezoidal rule.
 
@@ -286,6 +289,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: float = 1.0, dim: int =
 trapz = trapezoid
 
 
+@numpy_names
 def cumulative_trapezoid(
     y: Tensor, x: Tensor | None = None, *, dx: float = 1.0, dim: int = -1
 ) -> Tensor:

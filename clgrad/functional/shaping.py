@@ -20,6 +20,7 @@ from clgrad.ops import view as _views
 from clgrad.ops.meta import Meta, fresh_meta, meta_of
 from clgrad.ops.registry import OPS, REQUIRED, Op
 from clgrad.ops.registry import composite as _composite
+from clgrad.shapes import dims_of
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tape.record import Plan
@@ -191,11 +192,13 @@ def view(input: Tensor, *args: Any, size: Any = None) -> Tensor:
     return made
 
 
+@numpy_names
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """Return `input` viewed with the shape of `other`."""
     return view(input, other._meta.shape)
 
 
+@numpy_names
 def reshape_as(input: Tensor, other: Tensor) -> Tensor:
     """Return `input` reshaped to the shape of `other`."""
     return reshape(input, other._meta.shape)
@@ -223,6 +226,7 @@ def ravel(input: Tensor) -> Tensor:
     return view(contiguous(input), -1)
 
 
+@numpy_names
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Return `input` with dimension `dim` read as several; one size may be -1."""
     shape = input._meta.shape
@@ -267,10 +271,9 @@ def t(input: Tensor) -> Tensor:
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Return `input` with dimensions moved to other places; the others keep their order."""
     ndim = input._meta.ndim
-    src = [wrap_dim(d, ndim, "movedim") for d in ((source,) if isinstance(source, int) else source)]
-    dst = [
-        wrap_dim(d, ndim, "movedim")
-        for d in ((destination,) if isinstance(destination, int) else destination)
+    src, dst = [
+        [wrap_dim(d, ndim, "movedim") for d in ((dims,) if isinstance(dims, int) else dims)]
+        for dims in (dims_of(source), dims_of(destination))
     ]
     if len(src) != len(dst) or len({*src}) != len(src) or len({*dst}) != len(dst):
         raise ShapeError(f"movedim: got source {source} and destination {destination}. Expected "
@@ -288,6 +291,7 @@ def expand(input: Tensor, *args: Any, size: Any = None, implicit: bool = False) 
     return _view(_views.expand, input, _sizes("expand", args, size))
 
 
+@numpy_names
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
     """Return `input` expanded to the shape of `other`."""
     return expand(input, other._meta.shape)
@@ -304,8 +308,10 @@ def adjoint(input: Tensor) -> Tensor:
 
 
 @numpy_names
-def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+def squeeze(input: Tensor, dim: Any = None, *more: int) -> Tensor:
     """Return `input` without dimensions of size 1 (among `dim`, if given)."""
+    if more:
+        dim = (dim, *more)
     if dim is None:
         return _view(_views.squeeze, input)
     if isinstance(dim, list | tuple):
@@ -344,7 +350,7 @@ def slice_(
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return a diagonal of two dimensions, as the last one."""
-    return _view(_views.diagonal, input, offset, dim1, dim2)
+    return _view(_views.diagonal, input, integer("diagonal", offset), dim1, dim2)
 
 
 def as_strided(
@@ -373,6 +379,7 @@ def as_strided(
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Return windows of `size` every `step` along a dimension; the window is the last one."""
+    size, step = integer("unfold", size), integer("unfold", step)
     return _view(_views.unfold, input, dimension, size, step)
 
 

@@ -52,6 +52,7 @@ def _dim(op: str, x: Tensor, dim: int) -> int:
     return wrap_dim(integer(op, dim), x._meta.ndim, op)
 
 
+@numpy_names
 def split(
     tensor: Tensor, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
 ) -> Parts:
@@ -76,6 +77,7 @@ def split(
     return apply_views("SplitBackward0", tensor, _pieces(tensor._meta, d, lengths), ("_cat", d))
 
 
+@numpy_names
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> Parts:
     """Return views of the given sizes along `dim`.
 
@@ -160,7 +162,17 @@ def tensor_split(
     return tuple(parts)
 
 
-def _split_along(op: str, input: Tensor, how: Any, dim: int, least: int) -> Parts:
+def _split_along(
+    op: str, input: Tensor, given: Any, named: dict[str, Any], dim: int, least: int
+) -> Parts:
+    """Split by what is `given` one by one, as one value, or by the one name that PyTorch knows."""
+    given = (*given, *[named.pop(n) for n in ("indices", "sections") if n in named])
+    if named or not given:
+        raise ClgradTypeError(
+            f"{op}() got {[*named] or 'nothing'}. Expected `sections`, a number of parts, or "
+            "`indices`, where to cut."
+        )
+    how = given[0] if len(given) == 1 else given
     if input._meta.ndim < least:
         raise ShapeError(
             f"{op}: torch.{op} requires a tensor with at least {least} dimension"
@@ -175,16 +187,16 @@ def _split_along(op: str, input: Tensor, how: Any, dim: int, least: int) -> Part
     return tensor_split(input, how, dim)
 
 
-def hsplit(input: Tensor, indices_or_sections: Any) -> Parts:
+def hsplit(input: Tensor, *how: Any, **named: Any) -> Parts:
     """Return slices along dimension 1 (0 of a vector); see `tensor_split`."""
-    return _split_along("hsplit", input, indices_or_sections, 0 if input._meta.ndim == 1 else 1, 1)
+    return _split_along("hsplit", input, how, named, 0 if input._meta.ndim == 1 else 1, 1)
 
 
-def vsplit(input: Tensor, indices_or_sections: Any) -> Parts:
+def vsplit(input: Tensor, *how: Any, **named: Any) -> Parts:
     """Return slices along dimension 0; see `tensor_split`."""
-    return _split_along("vsplit", input, indices_or_sections, 0, 2)
+    return _split_along("vsplit", input, how, named, 0, 2)
 
 
-def dsplit(input: Tensor, indices_or_sections: Any) -> Parts:
+def dsplit(input: Tensor, *how: Any, **named: Any) -> Parts:
     """Return slices along dimension 2; see `tensor_split`."""
-    return _split_along("dsplit", input, indices_or_sections, 2, 3)
+    return _split_along("dsplit", input, how, named, 2, 3)

@@ -13,6 +13,7 @@ from clgrad.functional.products import matmul
 from clgrad.functional.softmax import widened
 from clgrad.ops.moments import mean_of, variance_of
 from clgrad.ops.registry import OPS, composite
+from clgrad.shapes import dims_of
 from clgrad.tensor import Tensor
 
 _where = function(OPS["where"])
@@ -137,7 +138,9 @@ def _called(op: Any, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, corr
         )
     if correction is None:
         correction = 0 if unbiased is False else 1
-    dims = dim if dim is None or isinstance(dim, int) else tuple(dim) or None
+    dims = dims_of(dim)
+    if dims == ():
+        dims = None
     return apply(op, (input,), (dims, correction, bool(keepdim)))
 
 

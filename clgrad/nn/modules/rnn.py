@@ -13,10 +13,9 @@ from typing import Any
 
 from clgrad.creation import empty, zeros
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, ClgradValueError, ShapeError
-from clgrad.functional.joining import cat, stack
-from clgrad.nn import functional, init
+from clgrad.nn import init
 from clgrad.nn.modules._recurrent_cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
-from clgrad.nn.modules._recurrent_steps import STEPS, State
+from clgrad.nn.modules._recurrent_steps import STEPS, State, run_layers
 from clgrad.nn.modules.module import Module
 from clgrad.nn.parameter import Parameter
 from clgrad.nn.utils.packed_sequence import PackedSequence
@@ -247,66 +246,11 @@ class RNNBase(Module):
     def _layers(
         self, input: Tensor, begin: State, counts: list[int] | None = None
     ) -> tuple[Tensor, State]:
-        """Return results of the last layer, and the last state of every layer.
-
-        Args:
-            counts: of packed sequences, how many go on at each step.
-        """
-        state = [part.unbind(0) for part in begin]
-        ends: list[State] = []
-        for layer in range(self.num_layers):
-            if layer and self.dropout:
-                input = functional.dropout(input, self.dropout, self.training)
-            results = []
-            for direction in range(1 + self.bidirectional):
-                k = len(ends)
-                first = tuple([part[k] for part in state])
-                made, end = self._layer(input, first, self.all_weights[k], direction == 1, counts)
-                results.append(made)
-                ends.append(end)
-            input = cat(results, -1) if self.bidirectional else results[0]
-        return input, tuple([stack(parts) for parts in zip(*ends, strict=True)])
-
-    def _layer(
-        self, input: Tensor, state: State, weights: list[Parameter], backwards: bool,
-        counts: list[int] | None,
-    ) -> tuple[Tensor, State]:  # fmt: skip
-        """Return the results of one layer in one direction, and its last state."""
-        step, _ = STEPS[self.mode]
-        w_ih, w_hh = weights[:2]
-        b_ih, b_hh = weights[2:4] if self.bias else (None, None)
-        shares: Any = functional.linear(input, w_ih, b_ih)
-        shares = shares.unbind(0) if counts is None else shares.split(counts)
-        results, begin, ended = [], state, []
-        if counts is not None and backwards:
-            state = tuple([part[: counts[-1]] for part in state])
-        for share in reversed(shares) if backwards else shares:
-            if counts is not None:
-                state, rest = _going_on(state, begin, len(share))
-                ended.append(rest)
-            state = step(share, state, w_hh, b_hh)
-            if self.proj_size:
-                state = (functional.linear(state[0], weights[-1]), *state[1:])
-            results.append(state[0])
-        results = results[::-1] if backwards else results
-        if counts is None:
-            return stack(results), state
-        ends = zip(state, *(rest for rest in reversed(ended) if rest), strict=True)
-        return cat(results), tuple([cat(parts) for parts in ends])
-
-
-def _going_on(state: State, begin: State, count: int) -> tuple[State, State]:
-    """Return the state of the sequences at a step, and that of those which have ended before it.
-
-    Sequences that join, read backwards, begin as they do anyway.
-    """
-    have = len(state[0])
-    if have < count:
-        joined = zip(state, begin, strict=True)
-        return tuple([cat([part, first[have:count]]) for part, first in joined]), ()
-    if have == count:
-        return state, ()
-    return tuple([part[:count] for part in state]), tuple([part[count:] for part in state])
+        return run_layers(
+            self.mode, input, begin, self.all_weights, bias=self.bias, dropout=self.dropout,
+            training=self.training, bidirectional=self.bidirectional,
+            projected=bool(self.proj_size), counts=counts,
+        )  # fmt: skip
 
 
 class RNN(RNNBase):

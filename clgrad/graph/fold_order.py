@@ -84,7 +84,7 @@ def _decide(sig: Signature, traits: DeviceTraits) -> FoldOrder:
     if lanes != "inner" or shape[reduced[-1]] < width or not traits.is_cpu:
         width = 1
     across = group
-    while len(reduced) > 1 and across // 2 >= shape[reduced[-1]]:
+    while across > 1 and len(reduced) > 1 and across // 2 >= shape[reduced[-1]]:
         across //= 2
     parts = _parts(shape, reduced, rows, lanes, traits)
     return FoldOrder(shape, reduced, lanes, width, parts, group, across)

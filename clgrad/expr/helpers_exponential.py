@@ -24,14 +24,6 @@ static T cg_{_name}(T x)
     return SAME({_name}, x);
 }}
 """
-# Intel's compiler makes one call of a sine and a cosine of one argument, with other last bits.
-EXPONENTIAL["cos:d"] = """
-static T cg_cos(T x)
-{
-    T a = -fabs(x);
-    return SAME(cos, a);
-}
-"""
 # A lane that is zero, infinite or NaN spoils its neighbours in PoCL 3.1's vector forms.
 EXPONENTIAL["pow:d"] = """
 static T cg_pow(T a, T b)

@@ -131,13 +131,13 @@ static T cg_cos(T x)
     return as_F(as_I(y) ^ (((n + 1) & 2) << 30));
 }
 """
-# Intel's compiler joins sin(x) and cos(x) to one call, and dies where the sine is an argument of
-# such a pair in turn (2026.22: sin(y), cos(y), cos(x) of y = sin(x), as in the gradient of
-# sin(sin(x))). The sum is x but for -0, whose cosine is that of 0, and keeps the two apart.
+# Intel's compiler makes one call of sin(x) and cos(x), with other last bits, and dies where a sine
+# is an argument of such a pair in turn (2026.22: sin(y), cos(y), cos(x) of y = sin(x), as in the
+# gradient of sin(sin(x))). The cosine is even: of -|x| it is the same, and no pair.
 TRIGONOMETRIC["cos:d"] = """
 static T cg_cos(T x)
 {
-    T apart = x + T(0);
+    T apart = -fabs(x);
     return SAME(cos, apart);
 }
 """

@@ -252,7 +252,7 @@ def _deliver(leaf: AccumulateGrad, value: Value, meta: Any) -> None:
     variable = leaf._leaf
     grad = wrap(Storage(value), meta)
     whole = meta.contiguous and value.numel == meta.numel and not value.shared
-    if variable._grad is None and whole:
+    if variable._grad is None and whole and variable._requires_grad and variable._node is None:
         variable._grad = grad
     else:
         leaf.apply((grad,), None)

@@ -29,7 +29,7 @@ def _shuffle(x: Tensor, factor: int) -> Any:
     apart = x.reshape(*lead, c // factor**2, factor, factor, h, w)
     n = len(lead)
     mixed = apart.permute(*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    return mixed.reshape(*lead, c // factor**2, h * factor, w * factor).contiguous()
+    return mixed.reshape(*lead, c // factor**2, h * factor, w * factor).clone()
 
 
 def _unshuffle(x: Tensor, factor: int) -> Any:
@@ -37,7 +37,7 @@ def _unshuffle(x: Tensor, factor: int) -> Any:
     apart = x.reshape(*lead, c, h // factor, factor, w // factor, factor)
     n = len(lead)
     mixed = apart.permute(*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    return mixed.reshape(*lead, c * factor**2, h // factor, w // factor).contiguous()
+    return mixed.reshape(*lead, c * factor**2, h // factor, w // factor).clone()
 
 
 _pixel_shuffle = composite(
@@ -101,7 +101,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 def _shuffle_channels(x: Tensor, groups: int) -> Any:
     b, c, *rest = x.shape
     mixed = x.reshape(b, groups, c // groups, *rest).transpose(1, 2)
-    return mixed.reshape(b, c, *rest).contiguous()
+    return mixed.reshape(b, c, *rest).clone()
 
 
 _channel_shuffle = composite(

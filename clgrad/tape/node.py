@@ -212,7 +212,12 @@ class AccumulateGrad(Node):
         (grad,) = grads
         variable = self._leaf
         hooks = self._hooks
-        if grad is not None:
+        if grad is not None and variable._node is not None:
+            raise AutogradError(
+                "leaf variable has been moved into the graph interior: it was written in place "
+                "after requires_grad was set to False. Expected a leaf. Hint: write into a clone()."
+            )
+        if grad is not None and variable._requires_grad:  # it may have been switched off since
             with _accumulating:
                 old = variable._grad
                 if old is None:

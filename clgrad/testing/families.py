@@ -87,6 +87,8 @@ def _scan(family: Any, sig: Signature, reads: Sequence[Array]) -> Array:
         sides |= {f"b{j}": v for j, v in enumerate(next_)}
         state = [evaluate(e, sides) for e in fold.combine]
         found[k] = evaluate(fold.finish, {f"a{j}": v for j, v in enumerate(state)})
+    if not n:
+        return np.zeros(sig.meta.shape, sig.meta.dtype.numpy)
     result = np.stack([np.broadcast_to(f, rows) for f in found], -1)
     return np.moveaxis(result, -1, family.dim)
 

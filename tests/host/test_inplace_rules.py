@@ -247,6 +247,18 @@ def writing_the_maxima_of_bags(m: Any) -> Any:
     return w.grad
 
 
+@case()
+def writing_what_was_shuffled(m: Any) -> Any:
+    F = m.nn.functional
+    made = []
+    for shuffle in (F.pixel_shuffle, F.pixel_unshuffle, F.channel_shuffle):
+        x = m.ones(1, 4, 1, 1)
+        y = shuffle(x, 1)
+        x.add_(1)
+        made.append(y)
+    return made
+
+
 # ---- leaves --------------------------------------------------------------------------------------
 
 
@@ -268,6 +280,27 @@ def writing_a_leaf_that_is_a_view(m: Any) -> Any:
 @case("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 def writing_a_part_of_a_leaf_that_is_a_view(m: Any) -> Any:
     m.ones(3, 2).t().requires_grad_()[0].add_(1)
+
+
+@case()
+def a_leaf_that_no_longer_requires_grad(m: Any) -> Any:
+    made = []
+    for step in range(6):  # from the fourth on, a confirmed graph
+        x, w = leaf(m), leaf(m)
+        y = x * w
+        if step % 2:
+            x.requires_grad_(False)
+        y.sum().backward()
+        made += [x.grad is None, w.grad]
+    return made
+
+
+@case("leaf variable has been moved into the graph interior")
+def a_leaf_that_became_a_result(m: Any) -> Any:
+    x, w = leaf(m), leaf(m)
+    y = x * 2
+    x.requires_grad_(False).mul_(w)
+    y.sum().backward()
 
 
 @case("a leaf Variable that requires grad is being used in an in-place operation.")

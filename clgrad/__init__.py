@@ -160,7 +160,7 @@ def _install() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name in (
         "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "func", "models",
-        "accelerator", "amp", "distributions", "masked", "signal",
+        "accelerator", "amp", "masked", "signal",
     ):  # fmt: skip
         import importlib
         from importlib.util import find_spec

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from clgrad.dtypes import DType, as_dtype, bfloat16, float16, float32
@@ -86,8 +85,8 @@ def cast_call(policy: str, function: Callable[..., Any], args: Any, named: Any) 
         if all(x.dtype is not float32 for x in found) and len({x.dtype for x in found}) < 2:
             return function(*args, **named)
     if found:
-        args = _cast(args, target)
-        named = {name: _cast(value, target) for name, value in named.items()}
+        args = cast_to(args, target)
+        named = {name: cast_to(value, target) for name, value in named.items()}
     _state.paused = True
     try:
         return function(*args, **named)
@@ -112,17 +111,13 @@ def _collect(values: Sequence[Any], found: list[Tensor]) -> None:
             found.append(value)
 
 
-def _cast(value: Any, dtype: DType) -> Any:
+def cast_to(value: Any, dtype: DType) -> Any:
+    """Return tensors of at most 32 bits, also in lists and tuples, in `dtype`."""
     if _eligible(value):
         return value if value.dtype is dtype else value.to(dtype)
     if type(value) in (list, tuple):
-        return type(value)([_cast(v, dtype) for v in value])
+        return type(value)([cast_to(v, dtype) for v in value])
     return value
-
-
-def cast_to(value: Any, dtype: DType) -> Any:
-    """Return tensors of at most 32 bits, also in lists and tuples, in `dtype`."""
-    return _cast(value, dtype)
 
 
 def _kind(op: str, device_type: Any) -> str:
@@ -205,12 +200,7 @@ class autocast(_Switch):  # noqa: N801  # PyTorch's name
         _set(self._kind, self._enabled)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         enabled, dtype = self._before.pop()
         _set(self._kind, enabled)
         if dtype is None:

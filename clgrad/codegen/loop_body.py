@@ -56,6 +56,8 @@ class LoopText:
         self.spec = spec
         self.traits = traits
         self.index = "long" if spec.index64 else "int"
+        self.squares = 0 if traits.is_cpu else spec.tiled
+        """Rows and columns of the squares of work-items that a GPU takes, or 0."""
         self.typedefs: list[str] = []
         self._reads: dict[str, tuple[Access, str]] = {}
         arrays = indices = 0
@@ -102,7 +104,7 @@ class LoopText:
             names += loop_windows.parameters(access, label)
         names += [f"n{d}" for d in range(self.spec.rank)]
         names += ["parts", "chunk"] if self.spec.split else []
-        names += [] if self.spec.folds else ["segment"]
+        names += [] if self.spec.folds or self.squares else ["segment"]
         out += [(f"const {self.index} {n}", char) for n in names]
         return [*out, *checks.PARAMETERS] if self.spec.checks else out
 
@@ -284,7 +286,7 @@ class LoopText:
         """Return the variables of the template."""
         spec = self.spec
         shared = {
-            "title": title(spec),
+            "title": title(spec, self.squares),
             "parameters": [p for p, _ in self._parameters()],
             "index": self.index,
             "rank": spec.rank,
@@ -297,6 +299,7 @@ class LoopText:
         if not spec.folds:
             return shared | {
                 "tiled": spec.tiled,
+                "squares": self.squares,
                 "vector": self._pointwise(spec.width) if spec.width > 1 else [],
                 "scalar": self._pointwise(1),
             }

@@ -19,14 +19,18 @@ FORMULAS = 8
 _COLUMNS = 92
 
 
-def title(spec: LoopSpec) -> list[str]:
-    """Return the lines, without comment marks."""
+def title(spec: LoopSpec, squares: int) -> list[str]:
+    """Return the lines, without comment marks.
+
+    Args:
+        squares: see `LoopText`.
+    """
     formulas = _formulas(spec)
     if len(formulas) > FORMULAS:
         left_out = len(formulas) - FORMULAS + 1
         formulas = [*formulas[: FORMULAS - 1], f"... and {left_out} more"]
     looked_for = [f"looks for {c.kind} in {to_text(c.expr, _COLUMNS)}" for c in spec.checks]
-    return [*formulas, *looked_for, _space(spec)]
+    return [*formulas, *looked_for, _space(spec, squares)]
 
 
 def _formulas(spec: LoopSpec) -> list[str]:
@@ -52,9 +56,11 @@ def _dims(first: int, last: int) -> str:
     return ", ".join(f"c{d} < n{d}" for d in range(first, last))
 
 
-def _space(spec: LoopSpec) -> str:
+def _space(spec: LoopSpec, squares: int) -> str:
     """Return what the coordinates are, which is also what `x0` is: the element of `p0` there."""
     together = "" if spec.width == 1 else f", {spec.width} at a time"
+    if squares:
+        return f"at each {_dims(0, spec.rank)}; work-items in squares of {squares} x {squares}"
     if not spec.folds:
         along = f"segments of c{spec.rank - 1}{together}"
         return f"at each {_dims(0, spec.rank)}; a work-item takes {along}"

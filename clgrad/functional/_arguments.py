@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from clgrad.functional._names import translation
-from clgrad.functional._out import with_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,7 +20,3 @@ def numpy_names(call: F) -> F:
         return call(*args, **translated(named)) if named else call(*args)
 
     return wrapped  # type: ignore[return-value]  # it takes other names, too
-
-
-reducing = with_out
-"""`out=` and NumPy's names: what a function of dims takes in PyTorch."""

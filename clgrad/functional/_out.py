@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_out(call: F) -> F:
-    """Return `call` with an argument `out`: a tensor, or a tuple of them as `call` returns."""
+    """Return `call` with `out`, a tensor or a tuple of them as it returns, and NumPy's names."""
     translated = translation(call)
 
     @functools.wraps(call)

@@ -10,7 +10,7 @@ from clgrad.creation import tensor
 from clgrad.dispatch import apply
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
-from clgrad.functional._arguments import numpy_names, reducing
+from clgrad.functional._arguments import numpy_names
 from clgrad.functional._out import with_out
 from clgrad.functional.norms import norm, norm_gradient, powered_norm, vector_norm
 from clgrad.functional.picking import index_select
@@ -64,7 +64,7 @@ def pairwise_distance(
     return made
 
 
-@reducing
+@with_out
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Return the cosine of the angle of vectors along `dim`.
 

@@ -14,7 +14,6 @@ from clgrad.creation import empty, tensor
 from clgrad.dispatch import apply, fresh
 from clgrad.dtypes import result_type
 from clgrad.errors import ClgradTypeError, ClgradValueError, ShapeError
-from clgrad.functional._arguments import reducing
 from clgrad.functional._given import tensors as as_list
 from clgrad.functional._out import with_out
 from clgrad.functional.picking import take
@@ -129,7 +128,7 @@ def _list(op: str, given: Any) -> list[Tensor]:
     return as_list(op, (list(given),))
 
 
-@reducing
+@with_out
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Return tensors one after the other along an existing dimension.
 
@@ -180,7 +179,7 @@ def _stack_back(ctx: Any, g: Any) -> tuple[Any, ...]:
     return tuple([g.select(dim, k) if ctx.needs(n) else None for k, n in enumerate(ctx.inputs())])
 
 
-@reducing
+@with_out
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Return tensors of one shape one after the other along a new dimension.
 

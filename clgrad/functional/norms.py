@@ -8,8 +8,8 @@ from typing import Any
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, get_default_dtype
 from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
-from clgrad.functional._arguments import reducing
 from clgrad.functional._gradients import gradient_op
+from clgrad.functional._out import with_out
 from clgrad.functional.softmax import widened
 from clgrad.functional.spectra import svdvals
 from clgrad.layout import wrap_dim
@@ -99,7 +99,7 @@ def _floating(name: str, x: Any, dtype: Any) -> Any:
     return x
 
 
-@reducing
+@with_out
 def vector_norm(
     x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -133,7 +133,7 @@ def _norm(name: str, x: Any, p: float, dim: Any, keepdim: bool, dtype: Any) -> A
 _SINGULAR = ("nuc", 2, -2)
 
 
-@reducing
+@with_out
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -182,7 +182,7 @@ def matrix_norm(
     return found.squeeze((rows, columns))  # type: ignore[no-any-return]  # as above
 
 
-@reducing
+@with_out
 def linalg_norm(
     A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -210,7 +210,7 @@ def linalg_norm(
     return found
 
 
-@reducing
+@with_out
 def norm(
     input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
 ) -> Tensor:

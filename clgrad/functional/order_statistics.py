@@ -10,7 +10,7 @@ from clgrad.creation import tensor
 from clgrad.dispatch import apply
 from clgrad.dtypes import int64
 from clgrad.errors import ClgradRuntimeError, DTypeError, UnsupportedDTypeError
-from clgrad.functional._arguments import reducing
+from clgrad.functional._out import with_out
 from clgrad.functional._selection import ValuesAndIndices, selected_backward, spread_evenly
 from clgrad.functional.sorting import not_empty, picked, positions, sort
 from clgrad.layout import wrap_dim
@@ -104,7 +104,7 @@ def _median(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Any:
     return ValuesAndIndices(*apply(_of_dim[name], (input,), (d, bool(keepdim))))
 
 
-@reducing
+@with_out
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the lower middle element: of all, or along `dim` as (values, indices).
 
@@ -114,7 +114,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return _median("median", input, dim, keepdim)
 
 
-@reducing
+@with_out
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """Return the lower middle element of those that are no NaN; see `median`."""
     return _median("nanmedian", input, dim, keepdim)
@@ -144,7 +144,7 @@ _mode_op = composite(
 )  # fmt: skip
 
 
-@reducing
+@with_out
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     """Return the smallest of the most frequent elements along `dim`, and where it is last."""
     d = wrap_dim(dim, input.ndim, "mode")
@@ -225,7 +225,7 @@ def _between(rows: Any, q: Any, interpolation: str, ignore: bool) -> Any:
     return lower.lerp(ordered.gather(-1, above), weight)
 
 
-@reducing
+@with_out
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear",
@@ -245,7 +245,7 @@ def quantile(
     return made
 
 
-@reducing
+@with_out
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
     interpolation: str = "linear",

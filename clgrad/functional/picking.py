@@ -6,7 +6,6 @@ from typing import Any
 
 from clgrad.dtypes import bool_
 from clgrad.errors import ClgradIndexError, DTypeError, ShapeError
-from clgrad.functional._arguments import reducing
 from clgrad.functional._at import along, check_dtype, check_long, each, flat, must_check, pick
 from clgrad.functional._out import with_out
 from clgrad.functional.finding import coordinates
@@ -45,7 +44,7 @@ def fits(op: str, x: Tensor, index: Tensor, dim: int) -> int:
     return d
 
 
-@reducing
+@with_out
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """Return the elements that `index` chooses along `dim`.
 
@@ -71,7 +70,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     return pick("gather", input, (index,), each("gather", shape, d, checked))
 
 
-@reducing
+@with_out
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return the entries along `dim` that a vector of indices names, in its order.
 
@@ -114,7 +113,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return pick("take", x, (index,), flat("take", index._meta.layout, checked))
 
 
-@reducing
+@with_out
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Return the elements that `indices` choose along `dim`; other dims are broadcast.
 

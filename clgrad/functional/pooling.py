@@ -37,7 +37,9 @@ Pooled = Tensor | tuple[Tensor, Tensor]
 
 
 def hashable(value: Any) -> Any:
-    """Return a setting as something that a table can be asked for: lists become tuples."""
+    """Return a setting as something that a table can be asked for: numbers and tuples."""
+    if isinstance(value, Tensor):
+        return dims_of(value)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -47,7 +49,6 @@ def each(op: str, name: str, value: Any, count: int) -> tuple[int, ...]:
     Raises:
         ShapeError: neither one number nor `count` of them. ClgradTypeError: no integers.
     """
-    value = dims_of(value) if isinstance(value, Tensor) else value
     values = (value,) * count if isinstance(value, int) else tuple(value)
     if len(values) == 1:
         values *= count
@@ -138,8 +139,6 @@ def _windows(
 @lru_cache(maxsize=4096)
 def _adaptive(op: str, rank: int, x: Meta, output_size: Any) -> Windows:
     """Return windows that divide an image evenly; None keeps a size."""
-    if isinstance(output_size, Tensor):
-        output_size = dims_of(output_size)
     if x.ndim not in (rank + 1, rank + 2):
         several = rank > 1 and not isinstance(output_size, int)
         error = ClgradValueError if several and x.ndim <= rank else ShapeError

@@ -10,9 +10,10 @@ from clgrad.creation import bounded
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, bool_, int64, uint8
 from clgrad.errors import ClgradTypeError, DTypeError, ShapeError
-from clgrad.functional._arguments import numpy_names, reducing
+from clgrad.functional._arguments import numpy_names
 from clgrad.functional._given import check_tensor
 from clgrad.functional._gradients import gradient_op
+from clgrad.functional._out import with_out
 from clgrad.functional._selection import ValuesAndIndices, selected_backward, spread_evenly
 from clgrad.layout import wrap_dim
 from clgrad.ops import reduction as _ops
@@ -69,7 +70,7 @@ _prod = reduction(
 )  # fmt: skip
 
 
-@reducing
+@with_out
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
@@ -169,7 +170,7 @@ def _extremum(
     return ValuesAndIndices(*apply(of_dim, (x,), (wrap_dim(dim, x.ndim, name), keepdim)))
 
 
-@reducing
+@with_out
 def max(input: Tensor, *args: Any, **named: Any) -> Any:
     """Return the largest element, those along a dim, or the larger of two tensors' elements.
 
@@ -183,7 +184,7 @@ def max(input: Tensor, *args: Any, **named: Any) -> Any:
     return _extremum("max", input, args, named, _max_of_all, _max_of_dim, OPS["maximum"])
 
 
-@reducing
+@with_out
 def min(input: Tensor, *args: Any, **named: Any) -> Any:
     """Return the smallest element, those along a dim, or the smaller of two; see `max`."""
     return _extremum("min", input, args, named, _min_of_all, _min_of_dim, OPS["minimum"])
@@ -216,7 +217,7 @@ class EmptyDimError(ShapeError, IndexError):
     """A dim without elements, of which there is no extremum."""
 
 
-@reducing
+@with_out
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinAndMax:
     """Return the smallest and the largest element, of all or along a dim; ties share gradients.
 
@@ -247,7 +248,7 @@ def _position(op: Op, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
     return bounded(made, 0, count - 1) if made.numel() else made
 
 
-@reducing
+@with_out
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return where the first largest element is, int64: along `dim`, or in the flattened input.
 
@@ -257,7 +258,7 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _position(_ops.argmax, input, dim, keepdim)
 
 
-@reducing
+@with_out
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return where the first smallest element is; see `argmax`."""
     return _position(_ops.argmin, input, dim, keepdim)
@@ -275,7 +276,7 @@ def _truth(op: Op, input: Any, dim: Any, keepdim: bool) -> Any:
     return made.to(uint8) if input.dtype is uint8 else made
 
 
-@reducing
+@with_out
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Return whether no element along dims is zero, as bool (uint8 of uint8); True of nothing.
 
@@ -287,7 +288,7 @@ def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     return made
 
 
-@reducing
+@with_out
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Return whether an element along dims is not zero, as bool; False of nothing. See `all`."""
     made: Tensor = _truth(_ops.any_, input, dim, keepdim)
@@ -304,7 +305,7 @@ def count_nonzero(input: Tensor, dim: Any = None, *more: int) -> Tensor:
     return made
 
 
-@reducing
+@with_out
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the mean along dims of what is not NaN.
 

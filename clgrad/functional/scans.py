@@ -9,7 +9,8 @@ from clgrad.calls import function
 from clgrad.dispatch import apply
 from clgrad.dtypes import as_dtype, bool_
 from clgrad.errors import ClgradRuntimeError, ShapeError, UnsupportedDTypeError
-from clgrad.functional._arguments import numpy_names, reducing
+from clgrad.functional._arguments import numpy_names
+from clgrad.functional._out import with_out
 from clgrad.functional._selection import ValuesAndIndices
 from clgrad.functional.joining import cat, stack
 from clgrad.layout import wrap_dim
@@ -160,7 +161,7 @@ def _scanned(op: Any, input: Tensor, dim: int, dtype: Any) -> Any:
     return apply(op, (input,), (wrap_dim(dim, input.ndim, op.name.strip("_")), wanted, False))
 
 
-@reducing
+@with_out
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Return the sums of all elements up to each along `dim`; integers are summed in int64.
 
@@ -173,14 +174,14 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return made
 
 
-@reducing
+@with_out
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Return the products of all elements up to each along `dim`; see `cumsum`."""
     made: Tensor = _scanned(_cumprod, input, dim, dtype)
     return made
 
 
-@reducing
+@with_out
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """Return the logarithms of the sums of exponentials of all elements up to each.
 
@@ -196,14 +197,14 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     return made
 
 
-@reducing
+@with_out
 def cummax(input: Tensor, dim: int) -> ValuesAndIndices:
     """Return the largest of all elements up to each along `dim`, and where it is last."""
     d = wrap_dim(dim, input.ndim, "cummax")
     return ValuesAndIndices(*apply(_cummax, (input,), (d,)))
 
 
-@reducing
+@with_out
 def cummin(input: Tensor, dim: int) -> ValuesAndIndices:
     """Return the smallest of all elements up to each along `dim`, and where it is last."""
     d = wrap_dim(dim, input.ndim, "cummin")
@@ -227,7 +228,7 @@ def cumprod_(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 # ---- neighbours --------------------------------------------------------------------------------
 
 
-@reducing
+@with_out
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
     append: Tensor | None = None,

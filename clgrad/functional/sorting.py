@@ -6,7 +6,7 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradIndexError, ClgradRuntimeError
-from clgrad.functional._arguments import reducing
+from clgrad.functional._out import with_out
 from clgrad.functional._selection import ValuesAndIndices, selected_backward
 from clgrad.layout import wrap_dim
 from clgrad.ops.registry import REQUIRED, composite
@@ -68,7 +68,7 @@ _topk_op = composite(
 )  # fmt: skip
 
 
-@reducing
+@with_out
 def sort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> ValuesAndIndices:
@@ -80,7 +80,7 @@ def sort(
     return ValuesAndIndices(*apply(_sort_op, (input,), (d, bool(descending))))
 
 
-@reducing
+@with_out
 def argsort(
     input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False
 ) -> Tensor:
@@ -89,13 +89,13 @@ def argsort(
     return made
 
 
-@reducing
+@with_out
 def msort(input: Tensor) -> Tensor:
     """Return the elements in order along the first dim."""
     return sort(input, 0)[0]
 
 
-@reducing
+@with_out
 def topk(
     input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> ValuesAndIndices:
@@ -145,7 +145,7 @@ _kthvalue_op = composite(
 )  # fmt: skip
 
 
-@reducing
+@with_out
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     """Return the k-th smallest element along `dim`, counted from 1, and where it is.
 

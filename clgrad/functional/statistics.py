@@ -7,8 +7,8 @@ from typing import Any
 from clgrad.calls import function
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError, DTypeError, ShapeError
-from clgrad.functional._arguments import reducing
 from clgrad.functional._gradients import gradient_op
+from clgrad.functional._out import with_out
 from clgrad.functional.products import matmul
 from clgrad.functional.softmax import widened
 from clgrad.ops.moments import mean_of, variance_of
@@ -144,7 +144,7 @@ def _called(op: Any, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, corr
     return apply(op, (input,), (dims, correction, bool(keepdim)))
 
 
-@reducing
+@with_out
 def var(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -165,7 +165,7 @@ def var(
     return made
 
 
-@reducing
+@with_out
 def std(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -175,7 +175,7 @@ def std(
     return made
 
 
-@reducing
+@with_out
 def var_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,
@@ -185,7 +185,7 @@ def var_mean(
     return made
 
 
-@reducing
+@with_out
 def std_mean(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
     correction: float | None = None,

@@ -334,11 +334,11 @@ def _geometry(
             segment = min(max(-(-per // spec.width) * spec.width, least), 16384)
         else:
             segment = spec.width
-        extra = (segment,)
         if spec.tiled and not traits.is_cpu:
             squares = -(-shape[-2] // SQUARE) * -(-last // SQUARE)
             items = fresh_numel(shape[:-2]) * squares * SQUARE * SQUARE
         else:
+            extra = (segment,)
             items = fresh_numel(shape[:-1]) * -(-last // segment) // (spec.tiled or 1)
     elif spec.lanes == "kept":
         items = (

@@ -80,6 +80,11 @@ def test_integers_may_be_tensors(name: str, args: Any, named: Any) -> None:
 def test_a_dim_that_is_a_tensor_is_read_at_each_call() -> None:
     x, dim = clgrad.tensor(M), clgrad.tensor(0)
     assert x.sum(dim).shape == (4,)
+    pool = clgrad.nn.functional.adaptive_avg_pool1d
+    size = dim + 2
+    assert pool(x, size).shape == (3, 2)
+    size.fill_(4)
+    assert pool(x, size).shape == (3, 4)
     dim.fill_(1)
     assert x.sum(dim).shape == (3,)
 

@@ -159,11 +159,13 @@ class Device:
             return self._traits
 
     def assume(self, traits: DeviceTraits) -> None:
-        """Set what holds until bring-up is done, or from now on: tests play other devices so."""
+        """Set what holds until bring-up is done: it runs under what it found so far."""
+        self._assumed = traits
+
+    def impersonate(self, traits: DeviceTraits) -> None:
+        """Have these traits from now on: tests play other devices so."""
         with self._lock:
-            self._assumed = traits
-            if self._traits is not None:
-                self._traits = traits
+            self._assumed = self._traits = traits
 
     # The two are plain attributes after the first use, which a launch reads 10 times faster than
     # a property.

@@ -194,7 +194,7 @@ def test_memory(device: Any) -> None:
 def test_blocks_of_other_devices(device: Any, other: str) -> None:
     own = device.traits
     recorder.flush()
-    device.assume(
+    device.impersonate(
         replace(
             PRESETS[other], cl_std=own.cl_std, disabled=own.disabled, fp64=own.fp64,
             local_bytes=min(32768, PRESETS[other].local_bytes),
@@ -208,7 +208,7 @@ def test_blocks_of_other_devices(device: Any, other: str) -> None:
         check(heads(40, 30, 9, 8), "float16")
     finally:
         recorder.flush()
-        device.assume(own)
+        device.impersonate(own)
 
 
 def test_few_scores_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

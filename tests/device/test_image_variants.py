@@ -34,10 +34,10 @@ def variant(request: Any, device: Any) -> Iterator[Any]:
     poison = [clgrad.full((1 << n,), np.nan) * 1 for n in range(6, 20)]
     recorder.flush()
     del poison
-    device.assume(other)
+    device.impersonate(other)
     yield device
     recorder.flush()
-    device.assume(own)
+    device.impersonate(own)
     clgrad.set_default_device(None)
 
 

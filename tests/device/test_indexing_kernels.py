@@ -32,11 +32,11 @@ def variant(request: Any, device: Any, monkeypatch: Any) -> Iterator[Any]:
         other = replace(
             PRESETS[request.param], cl_std=own.cl_std, disabled=own.disabled, max_work_group=limit
         )
-    device.assume(other)
+    device.impersonate(other)
     clgrad.set_default_device(device)
     yield device
     recorder.flush()
-    device.assume(own)
+    device.impersonate(own)
     clgrad.set_default_device(None)
 
 

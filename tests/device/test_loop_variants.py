@@ -30,10 +30,10 @@ def variant(request: Any, device: Any, monkeypatch: Any) -> Iterator[Any]:
             PRESETS[request.param], cl_std=own.cl_std, disabled=own.disabled,
             max_work_group=min(own.max_work_group, PRESETS[request.param].max_work_group),
         )  # fmt: skip
-    device.assume(other)
+    device.impersonate(other)
     yield device
     recorder.flush()
-    device.assume(own)
+    device.impersonate(own)
 
 
 def _softmax(x: Any) -> Any:

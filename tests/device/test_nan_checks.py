@@ -262,7 +262,7 @@ def test_kernels_for_gpus_test_too(device: Any) -> None:
         max_work_group=min(own.max_work_group, preset.max_work_group),
     )  # fmt: skip
     recorder.flush()
-    device.assume(other)
+    device.impersonate(other)
     try:
         for program in (chain, in_rows, in_columns, in_halves, after_a_product):
             expected: list[Any] = []
@@ -271,4 +271,4 @@ def test_kernels_for_gpus_test_too(device: Any) -> None:
             assert f"forward: {expected[1]} made nan in " in str(caught.value)
     finally:
         recorder.flush()
-        device.assume(own)
+        device.impersonate(own)

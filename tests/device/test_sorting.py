@@ -80,7 +80,7 @@ def as_another(request: Any, device: Any) -> Iterator[Any]:
     """A device that believes to be a GPU."""
     own = device.traits
     recorder.flush()
-    device.assume(
+    device.impersonate(
         replace(
             PRESETS[request.param],
             cl_std=own.cl_std,
@@ -90,7 +90,7 @@ def as_another(request: Any, device: Any) -> Iterator[Any]:
     )
     yield device
     recorder.flush()
-    device.assume(own)
+    device.impersonate(own)
 
 
 def test_order_as_a_gpu_finds_it(as_another: Any) -> None:

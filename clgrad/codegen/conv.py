@@ -71,6 +71,10 @@ _ITEMS = (8, 4, 2, 16, 32)
 
 def _direct(p: ConvProblem, traits: DeviceTraits) -> Lowered:
     count = prod(p.shape)
+    if p.what == "weight" and not traits.is_cpu and p.epilogue is None:
+        images, lines = conv_gpu.parts_of_weight(p, traits)
+        if images < p.batch or lines < p.out_size[1]:
+            return conv_gpu.lower_in_parts(p, images, lines, traits)
     extras = p.epilogue.extras if p.epilogue else ()
     spec = DirectSpec(
         p.what, p.a_dtype, p.b_dtype, p.out_dtype, p.acc, reach(p) >= 1 << 30,

@@ -8,9 +8,10 @@ from math import prod
 from clgrad.codegen.conv_build import ceil_div
 from clgrad.codegen.conv_choice import Groups
 from clgrad.codegen.conv_problem import ConvProblem, baked, direct_args, ints, reach
-from clgrad.codegen.conv_specs import GroupSpec
+from clgrad.codegen.conv_specs import DirectSpec, GroupSpec
 from clgrad.codegen.matmul_specs import MergeSpec
 from clgrad.codegen.spec import Arg, Lowered, LoweredLaunch
+from clgrad.codegen.vectors import work_sizes
 from clgrad.traits import DeviceTraits
 
 _LEAST = 8
@@ -107,3 +108,32 @@ def lower_gpu(p: ConvProblem, tiles: Groups, traits: DeviceTraits) -> Lowered:
         args = (("temp", 0), ("out",), *ints(1, count, parts, count))
         launches.append(LoweredLaunch(merge, args, (count, 1, 1), None))
     return Lowered(temporaries, tuple(launches))
+
+
+def parts_of_weight(p: ConvProblem, traits: DeviceTraits) -> tuple[int, int]:
+    """Return images and lines of a part, where few elements of a weight are long sums each."""
+    wanted = ceil_div(256 * traits.compute_units, prod(p.shape))
+    points = p.batch * prod(p.out_size)
+    parts = min(wanted, points // 256, _PART_BYTES // (prod(p.shape) * p.acc.itemsize))
+    images = ceil_div(p.batch, max(1, parts))
+    strips = max(1, min(parts // ceil_div(p.batch, images), p.out_size[1]))
+    return images, ceil_div(p.out_size[1], strips)
+
+
+def lower_in_parts(p: ConvProblem, images: int, lines: int, traits: DeviceTraits) -> Lowered:
+    """Lower a gradient for a weight, one sum after the other, in parts that are added up."""
+    count, strips = prod(p.shape), ceil_div(p.out_size[1], lines)
+    parts = ceil_div(p.batch, images) * strips
+    spec = DirectSpec(
+        p.what, p.a_dtype, p.b_dtype, p.acc, p.acc, reach(p) >= 1 << 30, None, split=True
+    )
+    args = direct_args(p, ("temp", 0), ints(strips, images, lines, parts))
+    merge = MergeSpec(p.out_dtype, p.acc, 1, 0)
+    added = (("temp", 0), ("out",), *ints(1, count, parts, count))
+    return Lowered(
+        (parts * count * p.acc.itemsize,),
+        (
+            LoweredLaunch(spec, args, *work_sizes(count * parts, traits)),
+            LoweredLaunch(merge, added, (count, 1, 1), None),
+        ),
+    )

@@ -34,6 +34,7 @@ class DirectSpec:
     acc: DType
     wide_index: bool
     epilogue: EpilogueSpec | None = None
+    split: bool = False
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
@@ -41,7 +42,8 @@ class DirectSpec:
         return finish_kernel(
             "conv.cl.j2", f"conv_{self.what}", traits,
             memory=(), stored=self.out, store_width=1, epilogue=self.epilogue, strides=6,
-            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * 32),
+            args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * (32 + 4 * self.split)),
+            split=self.split,
             what=self.what, a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
             index="long" if self.wide_index else "int", is_cpu=traits.is_cpu,
             fused=_fused(self.acc, traits),

@@ -67,6 +67,7 @@ class SortSpec:
     digit: int = 8
     first: bool = False
     last: bool = False
+    group: int = 0
 
     @property
     def bits(self) -> int:
@@ -135,11 +136,15 @@ class SortSpec:
             "infinity": _INFINITY.get(self.dtype.name, ""), "descending": self.descending,
         }  # fmt: skip
         if self.stage == "rows":
-            own: dict[str, object] = {"limit": self.limit, "take": self.take}
+            own: dict[str, object] = {
+                "limit": self.limit,
+                "take": self.take,
+                "group": self.group,
+            }
         else:
             own = {
                 "stage": self.stage, "digit": self.digit, "first": self.first, "last": self.last,
-                "packed": self.packed,
+                "packed": self.packed, "group": self.group,
             }  # fmt: skip
         name, source = render_kernel(f"{template}.cl.j2", template, **shared, **own)
         return KernelSource(name, source, (), (), tuple(kind for _, kind in parameters))
@@ -164,14 +169,19 @@ def lower_sort(problem: SortProblem, traits: DeviceTraits) -> Lowered:
     def launch(spec: SortSpec, items: int, **given: Arg) -> LoweredLaunch:
         names = [text.rsplit(" ", 1)[1].lstrip("*") for text, _ in spec.parameters()]
         known = values | given
-        return LoweredLaunch(spec, tuple(known[k] for k in names), *_sizes(items, traits))
+        given_args = tuple(known[k] for k in names)
+        if spec.group:
+            groups = max(1, min(items, 1 << 13))
+            return LoweredLaunch(spec, given_args, (groups * spec.group,), (spec.group,))
+        return LoweredLaunch(spec, given_args, *_sizes(items, traits))
 
     def spec(stage: str, **named: object) -> SortSpec:
         return SortSpec(stage, problem.dtype, len(outer), problem.descending, wide, **named)  # type: ignore[arg-type]  # its own fields
 
     if problem.take < n and problem.take <= MOST_TAKEN:
         limit = 1 << max(problem.take - 1, 0).bit_length()
-        return Lowered((), (launch(spec("rows", limit=limit, take=True), rows),))
+        group = _sharing(n, limit, problem.dtype.itemsize, traits)
+        return Lowered((), (launch(spec("rows", limit=limit, take=True, group=group), rows),))
     if n <= (SHORT_OF_CPU if traits.is_cpu else SHORT):
         limit = max(16, 1 << max(n - 1, 0).bit_length())
         return Lowered((), (launch(spec("rows", limit=limit), rows),))
@@ -194,11 +204,12 @@ def _digits(
     """Return the launches for few long rows: three for each digit."""
     n, bits = problem.length, problem.dtype.itemsize * 8
     digit = 8 if traits.is_cpu else 4
-    least, enough = (PART, 4 * traits.compute_units) if traits.is_cpu else (1024, 4096)
+    least, enough = (PART, 4 * traits.compute_units) if traits.is_cpu else (256, 16384)
     parts = max(1, min(-(-enough // rows), n // least))
     chunk = -(-n // parts)
     parts = -(-n // chunk)
     bins, passes = 1 << digit, bits // digit
+    group = 0 if traits.is_cpu else 1 << min(8, traits.max_work_group.bit_length() - 1)
     packed = problem.dtype.itemsize <= 4
     held = [rows * parts * bins * 4]
     if passes > 1:
@@ -215,10 +226,18 @@ def _digits(
         }  # fmt: skip
         launches += [
             launch(spec("count", **(named | {"last": False})), rows * parts, **given),
-            launch(spec("offsets", digit=digit), rows, **given),
+            launch(spec("offsets", digit=digit, group=group), rows, **given),
             launch(spec("scatter", **named), rows * parts, **given),
         ]
     return Lowered(tuple(held), tuple(launches))
+
+
+def _sharing(n: int, limit: int, itemsize: int, traits: DeviceTraits) -> int:
+    """Return how many items of a GPU share a row of which at most `limit` elements are wanted."""
+    group = min(64, 1 << (traits.max_work_group.bit_length() - 1))
+    while group * (limit * (itemsize + 4) + 4) > traits.local_bytes:
+        group //= 2
+    return 0 if traits.is_cpu or n < 4 * group else group
 
 
 def _sizes(items: int, traits: DeviceTraits) -> tuple[tuple[int, ...], tuple[int, ...]]:

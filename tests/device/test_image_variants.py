@@ -28,6 +28,7 @@ def variant(request: Any, device: Any) -> Iterator[Any]:
     recorder.flush()
     other = replace(
         PRESETS[request.param], cl_std=own.cl_std, disabled=own.disabled,
+        fp64=own.fp64 and PRESETS[request.param].fp64,
         max_work_group=min(own.max_work_group, PRESETS[request.param].max_work_group),
     )  # fmt: skip
     clgrad.set_default_device(device)
@@ -47,6 +48,8 @@ def test_convolutions(variant: Any) -> None:
         ((2, 24, 15, 13), (20, 12, 3, 2), {"padding": 1, "stride": 2, "groups": 2}),
         ((2, 12, 14, 21), (12, 1, 3, 3), {"padding": 1, "groups": 12, "stride": (1, 2)}),
         ((3, 2, 14, 6), (3, 2, 5, 5), {"padding": 2}),
+        ((1, 4, 40, 41), (4, 1, 3, 3), {"padding": 1, "groups": 4}),
+        ((3, 3, 30, 31), (8, 3, 5, 5), {"padding": 2, "stride": 2}),
     ]
     for x, w, settings in cases:
 

@@ -28,6 +28,7 @@ def variant(request: Any, device: Any, monkeypatch: Any) -> Iterator[Any]:
     else:
         other = replace(
             PRESETS[request.param], cl_std=own.cl_std, disabled=own.disabled,
+            fp64=own.fp64 and PRESETS[request.param].fp64,
             max_work_group=min(own.max_work_group, PRESETS[request.param].max_work_group),
         )  # fmt: skip
     device.impersonate(other)

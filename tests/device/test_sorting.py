@@ -95,7 +95,7 @@ def as_another(request: Any, device: Any) -> Iterator[Any]:
 
 def test_order_as_a_gpu_finds_it(as_another: Any) -> None:
     dtypes = ("float32", "int64", "uint8") if as_another.traits.fp64 else ("float32", "uint8")
-    _check(as_another, ((7,), (17, 129), (5000,)), dtypes)
+    _check(as_another, ((7,), (17, 129), (5000,), (3, 700)), dtypes)
 
 
 def test_running_sums_as_a_gpu_finds_them(as_another: Any) -> None:

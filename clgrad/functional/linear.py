@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from clgrad.errors import DTypeError, ShapeError
 from clgrad.functional._out import with_out
 from clgrad.functional.adding import addmm
@@ -35,10 +37,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             f"linear: mat1 and mat2 must have the same dtype, but got {input.dtype.name} and "
             f"{weight.dtype.name}. Hint: cast the input with .to(), or the layer."
         )
-    if bias is None or len(want) != 2 or len(have) < 2:
+    if bias is None or len(want) != 2 or (len(have) != 2 and not bias._meta.shape):
         product = matmul(input, weight.t() if len(want) == 2 else weight)
         return product if bias is None else product + bias
-    rows = input if len(have) == 2 else input.reshape(-1, have[-1])
+    rows = input if len(have) == 2 else input.reshape(math.prod(have[:-1]), have[-1])
     made: Tensor = addmm(bias, rows, weight.t())
     return made if len(have) == 2 else unsafe_view(made, (*have[:-1], want[0]))
 

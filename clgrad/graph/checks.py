@@ -12,7 +12,7 @@ from typing import Any
 
 from clgrad.codegen.checks import NAN, NOT_FINITE, CheckSpec
 from clgrad.expr import Expr, substitute
-from clgrad.expr.node import postorder
+from clgrad.expr.node import NAME, postorder
 from clgrad.graph.group import Group, Ref
 
 __all__ = ["NAN", "NOT_FINITE", "Report", "Tested", "look"]
@@ -77,7 +77,9 @@ class Tested:
         made = [
             (e, expr, phases[expr])
             for e, expr in sorted(values.items())
-            if e in self.kinds and expr in phases and (expr.args or expr.label[0] not in "xsi")
+            if e in self.kinds
+            and expr in phases
+            and (expr.op != NAME or expr.label[0] not in "xsi")
         ]
         for (ref, layout), x in group.reads.items():
             whole = layout.offset == 0 and layout.is_contiguous

@@ -272,3 +272,12 @@ def test_kernels_for_gpus_test_too(device: Any) -> None:
     finally:
         recorder.flush()
         device.impersonate(own)
+
+
+def test_what_is_a_constant_is_looked_at_too(device: Any) -> None:
+    x = clgrad.tensor([-0.5, 0.25], device=device, requires_grad=True)
+    with set_detect_anomaly(True):
+        F.softsign(x).sgn().square().sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+    with pytest.raises(RuntimeError, match="'MulBackward0' returned nan"), set_detect_anomaly(True):
+        (x.exp() * NAN).sum().backward()

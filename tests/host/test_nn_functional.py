@@ -36,6 +36,9 @@ def linear_of_any_dims(m: Any) -> Any:
     for shape in ((3,), (2, 3), (4, 2, 3)):
         x, w, b = data(m, *shape), data(m, 5, 3), data(m, 5)
         seen.append(with_grad(m, m.nn.functional.linear(x, w, b), x, w, b))
+    for shape in ((0,), (2, 3, 0), (0, 2, 0)):
+        y = m.nn.functional.linear(m.ones(shape), m.ones(5, 0), b)
+        seen += [y.detach(), y.stride()]
     x, w = data(m, 2, 3), data(m, 3)
     return [*seen, with_grad(m, m.nn.functional.linear(x, w), x, w)]
 

@@ -17,7 +17,7 @@ from clgrad.codegen.attention import offers
 from clgrad.creation import arange, zeros
 from clgrad.dispatch import apply
 from clgrad.dtypes import bool_
-from clgrad.errors import DTypeError, ShapeError
+from clgrad.errors import ClgradRuntimeError, DTypeError, ShapeError
 from clgrad.functional.dropout import dropout
 from clgrad.functional.products import matmul
 from clgrad.functional.softmax import softmax
@@ -58,8 +58,9 @@ def scaled_dot_product_attention(
     Raises:
         ShapeError: sizes that do not fit together.
         DTypeError: dtypes that differ, or that are no floats.
+        ClgradRuntimeError: both a mask and `is_causal`.
     """
-    _check(query, key, value, attn_mask)
+    _check(query, key, value, attn_mask, is_causal)
     factor = 1 / math.sqrt(query.shape[-1] or 1) if scale is None else float(scale)
     options = (dropout_p, bool(is_causal), factor)
     if enable_gqa:
@@ -227,7 +228,7 @@ _fused_ops = (_declare(0, "query, key, value"), _declare(1, "query, key, value, 
 # ---- arguments -----------------------------------------------------------------------------------
 
 
-def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> None:
+def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> None:
     op = "scaled_dot_product_attention"
     ndims = [x.ndim for x in (query, key, value)]
     if min(ndims) < 2:
@@ -244,6 +245,11 @@ def _check(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> No
         )
     if not query.is_floating_point():
         raise DTypeError(f"{op}: got {names[0]}. Expected a floating-point dtype. Hint: .float().")
+    if mask is not None and causal:
+        raise ClgradRuntimeError(
+            f"{op}: Explicit attn_mask should not be set when is_causal=True. Expected one of the "
+            "two. Hint: attn_mask=mask.tril(), where mask is of bool."
+        )
     if mask is not None and mask.dtype not in (bool_, query.dtype):
         raise DTypeError(
             f"{op}: Expected attn_mask dtype to be bool or to match query dtype, but got "

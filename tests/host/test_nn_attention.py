@@ -103,7 +103,7 @@ WRONG = {
     "a mask of integers": lambda f, m, q: f(q, q, q, m.ones(5, 5).long()),
     "a mask of other floats": lambda f, m, q: f(q, q, q, m.ones(5, 5).double()),
     "a mask of another shape": lambda f, m, q: f(q, q, q, m.ones(3, 5)),
-    "a mask and is_causal": lambda f, m, q: f(q, q, q, m.ones(5, 5), is_causal=True),
+    "a mask and is_causal": lambda f, m, q: f(q[0], q[0], q[0], m.ones(5, 5), is_causal=True),
     "features that differ": lambda f, m, q: f(q, q[..., :2], q),
     "heads that do not divide": lambda f, m, q: f(q, q[:, :3], q[:, :3], enable_gqa=True),
 }

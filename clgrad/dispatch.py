@@ -243,6 +243,8 @@ def _composite(plan: Plan, operands: tuple[Any, ...]) -> Any:
     for made in results:
         if made._view is not None and not any(made._storage is _storage_of(o) for o in operands):
             made._view = None  # of something inside, which nobody else has
+        if inference_blocks.open and mode.inference and made._view is None:
+            made._inference = made._inference or not any(made is o for o in operands)
     recorded = before and any(type(o) not in NUMBERS and requires_grad_of(o) for o in operands)
     pushed = forward.open and tangents
     if not (recorded or pushed):

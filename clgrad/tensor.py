@@ -16,7 +16,7 @@ from clgrad.formats import lies_in
 from clgrad.graph.storage import Storage
 from clgrad.layout import wrap_dim
 from clgrad.ops.meta import Meta
-from clgrad.tape import noting, saved, tangents
+from clgrad.tape import assigned, noting, saved, tangents
 from clgrad.tape.assigned import check_grad, retainer, undeletable
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
@@ -213,12 +213,7 @@ class Tensor:
         if not isinstance(value, bool):
             raise AutogradError(f"requires_grad must be a bool, but got {value!r}.")
         if not self.is_leaf:
-            if value:
-                return
-            raise AutogradError(
-                "you can only change requires_grad flags of leaf variables. This one is a result "
-                f"of {type(self.grad_fn).__name__}. Hint: detach() gives one without history."
-            )
+            raise assigned.not_a_leaf(self, value)
         if value and self._meta.dtype.kind != "f":
             raise DTypeError(
                 "only Tensors of floating point dtype can require gradients, this one has dtype "
@@ -242,7 +237,8 @@ class Tensor:
                 "requires_grad_(): argument 'requires_grad' must be bool, not "
                 f"{type(requires_grad).__name__}."
             )
-        self.requires_grad = requires_grad
+        if not requires_grad or self.is_leaf:
+            self.requires_grad = requires_grad
         return self
 
     @property
@@ -281,6 +277,8 @@ class Tensor:
     @grad.deleter
     def grad(self) -> None:
         self._grad = None
+
+    grad_dtype = property(assigned.grad_dtype, assigned.set_grad_dtype, assigned.reset_grad_dtype)
 
     def retain_grad(self) -> None:
         """Fill `.grad` of this tensor although it is no leaf."""

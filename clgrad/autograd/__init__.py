@@ -28,6 +28,7 @@ from clgrad.tape.grad_mode import (
 )
 from clgrad.tape.grad_mode import (
     enable_grad,
+    enforce_grad_layout_policy,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
@@ -48,6 +49,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "enforce_grad_layout_policy",
     "explain_grad",
     "explaining",
     "forward_ad",

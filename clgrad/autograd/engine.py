@@ -43,7 +43,7 @@ def run(
     if len(running.tasks) >= DEEPEST:
         return _elsewhere(lambda: run(roots, keep_graph, create_graph, captures, accumulate))
     before = mode.grad
-    mode.grad = create_graph
+    mode.grad = create_graph and not mode.inference
     try:
         if captures is None and not create_graph and traces.run(roots, keep_graph):
             return []

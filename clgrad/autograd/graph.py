@@ -43,11 +43,36 @@ __all__ = [
 ]
 
 
-class Node(abc.ABC):  # noqa: B024  # a name to ask `isinstance` with, as in PyTorch
-    """What every node of a graph is an instance of; `nodes.Node` says what one can do."""
+class Node(abc.ABC):
+    """What every node of a graph is an instance of; `nodes.Node` is what they are made of."""
+
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Return the name of the node."""
+
+    @property
+    @abc.abstractmethod
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """For each input the (node, output number) to which its gradient goes."""
+
+    @abc.abstractmethod
+    def metadata(self) -> dict[Any, Any]:
+        """Return what users noted of the node."""
+
+    @abc.abstractmethod
+    def register_hook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_inputs, grad_outputs)` after the node."""
+
+    @abc.abstractmethod
+    def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
+        """Call `fn(grad_outputs)` before the node."""
 
 
 Node.register(nodes.Node)
+
+
+class UndifferentiatedError(AutogradError, AssertionError):
+    """A tensor whose gradient is to be waited for requires none."""
 
 
 class GradientEdge(NamedTuple):
@@ -101,7 +126,13 @@ def register_multi_grad_hook(
                 notes[key] = True
                 fn(grad)
 
-        return _Handles([t.register_hook(first) for t in tensors if t.requires_grad])
+        return _MultiHandle([t.register_hook(first) for t in tensors if t.requires_grad])
+    for k, tensor in enumerate(tensors):
+        if not tensor.requires_grad:
+            raise UndifferentiatedError(
+                "Expected gradient function to be set: cannot register a hook on a tensor that "
+                f"doesn't require gradient, which is tensor {k}. Hint: requires_grad_() first."
+            )
     places = [_place(t) for t in tensors]
 
     def collect(number: int) -> Callable[[Tensor], None]:
@@ -119,7 +150,7 @@ def register_multi_grad_hook(
 
         return inner
 
-    return _Handles([t.register_hook(collect(k)) for k, t in enumerate(tensors)])
+    return _MultiHandle([t.register_hook(collect(k)) for k, t in enumerate(tensors)])
 
 
 def _place(tensor: Tensor) -> Callable[[], nodes.Node | None]:
@@ -136,7 +167,7 @@ def _place(tensor: Tensor) -> Callable[[], nodes.Node | None]:
     return found
 
 
-class _Handles(RemovableHandle):
+class _MultiHandle(RemovableHandle):
     """One handle for several hooks."""
 
     __slots__ = ("_handles",)

@@ -385,7 +385,7 @@ def _check_one(hook: Any, given: Any, grad: Any) -> None:
 
 
 def fit(grad: Any, meta: Any, maker: Node | None, made: Sequence[Any]) -> Any:
-    """Return `grad` summed to the shape of `meta` and cast to its dtype.
+    """Return `grad` summed to the shape of `meta` and cast to its dtype if it has one.
 
     Args:
         maker: the node that made it, for error texts; None for one that the user gave.
@@ -402,7 +402,7 @@ def fit(grad: Any, meta: Any, maker: Node | None, made: Sequence[Any]) -> Any:
         )
     if grad._meta.shape != meta.shape:
         grad = sum_to(grad, meta.shape, maker, made)
-    if grad._meta.dtype is not meta.dtype:
+    if grad._meta.dtype is not meta.dtype is not None:
         grad = grad.to(meta.dtype)
     return grad
 

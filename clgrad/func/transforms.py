@@ -39,7 +39,9 @@ class _Level:
         if requires_grad_of(x):
             inside: Tensor = x.view_as(x)
             return inside
-        leaf = x.detach().requires_grad_()
+        leaf = x.detach()
+        leaf._inference = False
+        leaf.requires_grad_()
         edge = edge_of(leaf)
         assert edge is not None
         self.own.add(edge[0])
@@ -148,7 +150,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
     """Return a function that computes (gradient, value), or (gradient, (value, aux))."""
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        with grad_mode.enable_grad():
+        with grad_mode.recording():
             call = _Call(func, args, kwargs, argnums, has_aux, "grad")
             value = call.output
             if not isinstance(value, Tensor):
@@ -185,7 +187,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     The function takes cotangents in the structure of the output; with `has_aux` a third result is
     what `func` returned beside its output.
     """
-    with grad_mode.enable_grad():
+    with grad_mode.recording():
         call = _Call(func, primals, {}, tuple(range(len(primals))), has_aux, "vjp")
         outputs, _ = tensors(call.output, "vjp")
     level = call.level
@@ -200,7 +202,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
                     f"vjp: a cotangent has shape {list(v.shape)}. Expected {list(o.shape)}, as the "
                     "output."
                 )
-        with grad_mode.enable_grad():
+        with grad_mode.recording():
             found = call.nested(_pull(outputs, call.inputs, vectors))
         return level.leave(found)
 
@@ -235,7 +237,7 @@ def _linear(
         raise AutogradError(
             "jvp(f, primals, tangents): Expected primals to contain at least one Tensor."
         )
-    with grad_mode.enable_grad():
+    with grad_mode.recording():
         call = _Call(func, primals, {}, tuple(range(len(primals))), has_aux, "jvp")
         outputs, rebuild = tensors(call.output, "jvp")
     if strict and not all(requires_grad_of(o) for o in outputs):
@@ -254,7 +256,7 @@ def _linear(
                     f"jvp: a tangent has shape {list(v.shape)}. Expected {list(x.shape)}, as the "
                     "primal."
                 )
-        with grad_mode.enable_grad():
+        with grad_mode.recording():
             made = rebuild(_push(outputs, call.inputs, vectors))
         return leave(made)
 
@@ -292,7 +294,7 @@ def jacrev(
         raise ClgradValueError(f"jacrev: `chunk_size` should be greater than 0, got {chunk_size}.")
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        with grad_mode.enable_grad():
+        with grad_mode.recording():
             call = _Call(func, args, kwargs, argnums, has_aux, "jacrev")
             outputs, rebuild = tensors(call.output, "jacrev")
             blocks = []
@@ -323,7 +325,7 @@ def jacfwd(
     """
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        with grad_mode.enable_grad():
+        with grad_mode.recording():
             call = _Call(func, args, kwargs, argnums, has_aux, "jacfwd")
             outputs, rebuild = tensors(call.output, "jacfwd")
             columns: list[list[Tensor]] = []  # by input, then by output

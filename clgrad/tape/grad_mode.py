@@ -22,16 +22,19 @@ _OF_A_CLASS = ("__module__", "__name__", "__qualname__", "__doc__")
 
 class _Mode(threading.local):
     grad = True
+    asked = False
     inference = False
     forward = True
     threads = True
     replay = False
+    layouts = True
 
 
 _mode = mode = _Mode()  # PyTorch calls an argument `mode`
-"""This thread's switches: `grad` (record nodes?), `inference` (make inference tensors?), `forward`
-(compute tangents, while a level of forward-mode derivatives is open?), `replay` (remember which ops
-made a view?)."""
+"""This thread's switches: `grad` (record nodes?), `asked` (would grad mode be on, were it not for
+inference mode?), `inference` (make inference tensors?), `forward` (compute tangents, while a level
+of forward-mode derivatives is open?), `replay` (remember which ops made a view?), `layouts` (are
+gradients laid out as their leaves?)."""
 
 
 class _Count:
@@ -52,8 +55,17 @@ inference_blocks = _Count()
 
 
 def is_grad_enabled() -> bool:
-    """Return whether ops of this thread are recorded for backward."""
-    return mode.grad
+    """Return whether ops of this thread are recorded for backward.
+
+    Inside `inference_mode` nothing is, but `enable_grad` may have been asked for.
+    """
+    return mode.grad or mode.asked
+
+
+def switch_grad(enabled: bool) -> None:
+    """Turn recording on or off; in inference mode it stays off, and the wish is remembered."""
+    mode.grad = enabled and not mode.inference
+    mode.asked = enabled and mode.inference
 
 
 def is_inference_mode_enabled() -> bool:
@@ -134,8 +146,8 @@ class _GradMode(_Switch):
     _enabled: bool
 
     def __enter__(self) -> None:
-        self._previous = mode.grad
-        mode.grad = self._enabled
+        self._previous = mode.grad, mode.asked
+        switch_grad(self._enabled)
 
     def __exit__(
         self,
@@ -143,7 +155,7 @@ class _GradMode(_Switch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        mode.grad = self._previous
+        mode.grad, mode.asked = self._previous
 
 
 class no_grad(_GradMode):  # noqa: N801  # PyTorch's name
@@ -172,15 +184,21 @@ class _Setting(_Switch):
     _field: str
 
     def __init__(self, mode: bool) -> None:
-        self._before = getattr(_mode, self._field)
+        self._before = self._get()
         self._enabled = bool(mode)
-        setattr(_mode, self._field, self._enabled)
+        self._set(self._enabled)
+
+    def _get(self) -> Any:
+        return getattr(_mode, self._field)
+
+    def _set(self, value: Any) -> None:
+        setattr(_mode, self._field, value)
 
     def _again(self) -> _Switch:
         return type(self)(self._enabled)
 
     def __enter__(self) -> None:
-        setattr(_mode, self._field, self._enabled)
+        self._set(self._enabled)
 
     def __exit__(
         self,
@@ -188,17 +206,21 @@ class _Setting(_Switch):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        setattr(_mode, self._field, self._before)
+        self._set(self._before)
 
     def __call__(self, function: F) -> F:
-        setattr(_mode, self._field, self._before)  # as a decorator: only calls are affected
+        self._set(self._before)  # as a decorator: only calls are affected
         return super().__call__(function)
 
 
 class set_grad_enabled(_Setting):  # noqa: N801  # PyTorch's name
     """Switch recording on or off; acts when called, and undoes it at the end of a `with` block."""
 
-    _field = "grad"
+    def _get(self) -> Any:
+        return is_grad_enabled()
+
+    def _set(self, value: Any) -> None:
+        switch_grad(value)
 
 
 class set_forward_enabled(_Setting):  # noqa: N801  # as its like
@@ -217,6 +239,15 @@ class _force_original_view_tracking(_Setting):  # noqa: N801  # PyTorch's name
     """Let views remember the ops that made them, and have those again as history after a write."""
 
     _field = "replay"
+
+
+class enforce_grad_layout_policy(_Setting):  # noqa: N801  # PyTorch's name
+    """Say whether `.grad` is laid out as its leaf even where that takes a copy; on at first."""
+
+    _field = "layouts"
+
+    def __init__(self, enable: bool) -> None:
+        super().__init__(enable)
 
 
 def is_view_replay_enabled() -> bool:
@@ -245,9 +276,10 @@ class inference_mode(_Switch):  # noqa: N801  # PyTorch's name
         return switch
 
     def __enter__(self) -> None:
-        self._previous = mode.inference, mode.grad, mode.forward
+        self._previous = mode.inference, mode.grad, mode.asked, mode.forward
         mode.inference = self._enabled
         mode.grad = mode.forward = not self._enabled
+        mode.asked = False
         inference_blocks.add(1)
 
     def __exit__(
@@ -256,5 +288,11 @@ class inference_mode(_Switch):  # noqa: N801  # PyTorch's name
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        mode.inference, mode.grad, mode.forward = self._previous
+        mode.inference, mode.grad, mode.asked, mode.forward = self._previous
         inference_blocks.add(-1)
+
+
+def recording() -> _Switch:
+    """Return a manager in which ops are recorded, whichever mode is on outside."""
+    switch: _Switch = inference_mode(False) if mode.inference else enable_grad()
+    return switch

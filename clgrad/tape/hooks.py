@@ -68,6 +68,9 @@ def hook_name(hook: Any) -> str:
     return name
 
 
+OWN: Any = object()
+
+
 class NodeHooks:
     """The hooks of one node, in the order in which the engine runs them.
 
@@ -76,10 +79,11 @@ class NodeHooks:
         retain: per output number, a function that keeps the gradient (`retain_grad`).
         pre, post: hooks of the node: `(grad_outputs)`, and `(grad_inputs, grad_outputs)`.
         accumulated: of a leaf, called with it after its `.grad` was added to.
+        dtype: of a leaf, to what its gradients are cast: None for nothing, `OWN` for its own dtype.
         metadata: the user's dictionary.
     """
 
-    __slots__ = ("accumulated", "metadata", "post", "pre", "retain", "tensor")
+    __slots__ = ("accumulated", "dtype", "metadata", "post", "pre", "retain", "tensor")
 
     def __init__(self) -> None:
         self.tensor: dict[int, Table] = {}
@@ -87,4 +91,9 @@ class NodeHooks:
         self.pre = Table()
         self.post = Table()
         self.accumulated = Table()
+        self.dtype: Any = OWN
         self.metadata: dict[Any, Any] = {}
+
+    def dtype_for(self, meta: Any) -> Any:
+        """Return the dtype of gradients of a leaf with that meta, None for any."""
+        return meta.dtype if self.dtype is OWN else self.dtype

@@ -17,10 +17,11 @@ from typing import Any
 from clgrad.errors import AutogradError, ClgradTypeError
 from clgrad.graph.position import Position, caller
 from clgrad.graph.storage import Storage
+from clgrad.ops.meta import meta_of
 from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.handed import handed
-from clgrad.tape.hooks import NodeHooks, RemovableHandle, Table, hook_name
+from clgrad.tape.hooks import OWN, NodeHooks, RemovableHandle, Table, hook_name
 
 Edge = tuple["Node", int]
 Grads = Sequence[Any]
@@ -193,7 +194,10 @@ class AccumulateGrad(Node):
 
     @property
     def _metas(self) -> tuple[Any, ...]:  # type: ignore[override]  # `.data =` may change it
-        return (self._leaf._meta,)
+        meta, hooks = self._leaf._meta, self._leaf._hooks
+        if hooks is not None and hooks.dtype is not OWN:
+            meta = meta_of(hooks.dtype, meta.layout, meta.device)
+        return (meta,)
 
     @property
     def _hooks(self) -> NodeHooks | None:  # of the leaf: they outlive this node
@@ -229,12 +233,20 @@ class AccumulateGrad(Node):
                     old.add_(grad)
         if hooks is not None and hooks.accumulated:
             for hook in list(hooks.accumulated.values()):
-                if hook(variable) is not None:
-                    raise AutogradError(
-                        f"hook {hook_name(hook)!r}: Tensor post accumulate grad hooks should "
-                        "return None. Hint: write to tensor.grad instead."
-                    )
+                given = hook(variable)
+                if given is not None and given is not variable:
+                    raise _returned(hook, given)
         return ()
+
+
+def _returned(hook: Any, given: Any) -> Exception:
+    """Return the error for what a hook after accumulation returned."""
+    name, hint = hook_name(hook), "Hint: write to tensor.grad instead."
+    if isinstance(given, handed.tensor):
+        return AutogradError(
+            f"hook {name!r}: Tensor post accumulate grad hooks should return None. {hint}"
+        )
+    return ClgradTypeError(f"hook {name!r}: expected Variable, but hook returned {given!r}. {hint}")
 
 
 def _references(grads: Grads) -> int:
@@ -316,6 +328,8 @@ def stolen(grad: Any, variable: Any) -> Any:
     """
     meta, value = grad._meta, grad._storage.value
     plain = variable._meta.contiguous and meta.contiguous and value.numel == meta.numel
+    if not (plain or mode.layouts or value.numel != meta.numel):
+        plain = meta.contiguous or _order(meta.layout) is not None
     if mode.grad or not plain or value.shared:
         return first_gradient(grad, variable)
     return grad.detach() if grad._requires_grad else handed.wrap(grad._storage, meta)

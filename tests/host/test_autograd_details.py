@@ -20,6 +20,10 @@ from clgrad.testing.interpreter import interpreted
 CASES, case = cases()
 
 
+def x3(m: Any) -> Any:
+    return m.tensor([0.5, -1.0, 2.0], requires_grad=True)
+
+
 def function(m: Any, forward: Any, backward: Any = lambda ctx, *g: g, **named: Any) -> Any:
     """Return a custom function, made of plain ones."""
     members = {"forward": staticmethod(forward), "backward": staticmethod(backward), **named}
@@ -287,6 +291,74 @@ def a_product_over_one_zero_twice(m: Any) -> Any:
 @case("non-complex dtypes")
 def imag(m: Any) -> Any:
     return m.ones(2).imag
+
+
+# ---- the dtype and the layout of gradients -------------------------------------------------------
+
+
+@case()
+def gradients_of_another_dtype(m: Any) -> Any:
+    seen: list[Any] = []
+    x = x3(m)
+    for dtype in (m.float64, None, m.float16):
+        x.grad_dtype = dtype
+        x.register_hook(lambda g: seen.append(str(g.dtype)[-7:]))
+        for _ in range(2):
+            (x * x.double() * x).sum().backward()
+        seen.extend([x.grad, m.autograd.grad((x * x).sum(), x), x.grad_dtype is dtype])
+        x.grad = None
+    x.grad_dtype = x.dtype
+    (x * x).sum().backward()
+    return [*seen, x.grad]
+
+
+@case("grad_dtype can only be accessed on leaf tensors")
+def grad_dtype_of_a_result(m: Any) -> Any:
+    return (x3(m) * 2).grad_dtype
+
+
+@case("grad_dtype can only be set on leaf tensors")
+def grad_dtype_set_on_a_result(m: Any) -> Any:
+    (x3(m) * 2).grad_dtype = None
+
+
+@case("because there is already a gradient with dtype")
+def grad_dtype_unlike_the_gradient(m: Any) -> Any:
+    x = x3(m)
+    x.grad = m.ones(3)
+    x.grad_dtype = None
+    x.grad_dtype = m.float64
+
+
+@case("to a tensor with grad_dtype")
+def a_gradient_unlike_grad_dtype(m: Any) -> Any:
+    x = x3(m)
+    x.grad_dtype = None
+    x.grad = m.ones(3, dtype=m.int64)
+    x.grad = None
+    x.grad_dtype = m.float64
+    x.grad = m.ones(3, dtype=m.float64)
+    x.grad = m.ones(3)
+
+
+@case("or None, but got")
+def grad_dtype_of_a_wrong_kind(m: Any) -> Any:
+    x3(m).grad_dtype = 3
+
+
+@case()
+def the_layout_policy(m: Any) -> Any:
+    strides = []
+    for enforced in (True, False):
+        x = m.ones(2, 3).t().requires_grad_()
+        with m.autograd.enforce_grad_layout_policy(enforced):
+            (x * m.ones(3, 2)).sum().backward()
+        strides.append(x.grad.stride())
+        y = m.ones(2, 3, requires_grad=True)
+        with m.autograd.enforce_grad_layout_policy(enforced):
+            (y.t() * m.ones(3, 2)).sum().backward()
+        strides.append(y.grad.stride())
+    return strides
 
 
 @pytest.mark.parametrize(("program", "words"), CASES)

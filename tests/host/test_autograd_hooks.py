@@ -117,6 +117,38 @@ def hook_on_a_constant(m: Any) -> Any:
     m.ones(2).register_hook(print)
 
 
+@case("hooks should return None")
+def a_post_accumulate_hook_that_returns_a_tensor(m: Any) -> Any:
+    x = x3(m)
+    x.register_post_accumulate_grad_hook(lambda t: t.grad * 2)
+    x.sum().backward()
+
+
+@case("expected Variable, but hook returned")
+def a_post_accumulate_hook_that_returns_a_number(m: Any) -> Any:
+    x = x3(m)
+    x.register_post_accumulate_grad_hook(lambda t: 3)
+    x.sum().backward()
+
+
+@case()
+def a_post_accumulate_hook_that_returns_its_leaf(m: Any) -> Any:
+    x = x3(m)
+    x.register_post_accumulate_grad_hook(lambda t: t)
+    x.sum().backward()
+    return x.grad
+
+
+@case("Expected gradient function to be set")
+def a_multi_grad_hook_of_a_tensor_without_grad(m: Any) -> Any:
+    m.autograd.graph.register_multi_grad_hook((x3(m), m.ones(2)), print)
+
+
+@case("abstract class Node")
+def nodes_are_not_made_by_hand(m: Any) -> Any:
+    m.autograd.graph.Node()
+
+
 @case("post accumulate grad hooks cannot be registered on non-leaf tensors")
 def post_accumulate_on_a_result(m: Any) -> Any:
     (x3(m) * 2).register_post_accumulate_grad_hook(print)

@@ -21,6 +21,54 @@ def x3(m: Any) -> Any:
 
 
 @case()
+def requires_grad_of_results(m: Any) -> Any:
+    y = x3(m) * 2
+    return y.requires_grad_()
+
+
+@case("leaf variables")
+def requires_grad_switched_on_for_a_result(m: Any) -> Any:
+    y = x3(m) * 2
+    y.requires_grad = True
+
+
+@case("use a computed variable in a subgraph")
+def requires_grad_switched_off_for_a_result(m: Any) -> Any:
+    (x3(m) * 2).requires_grad_(False)
+
+
+@case()
+def grad_mode_asked_for_in_inference_mode(m: Any) -> Any:
+    x, written = x3(m), x3(m)
+    with m.inference_mode(), m.enable_grad():
+        made = [x * 2, x.view(3), x.clone(), x.detach()[:2], m.ones(2, requires_grad=True) * 3]
+        asked = m.is_grad_enabled()
+        written.mul_(2)
+        with m.set_grad_enabled(False):
+            off = m.is_grad_enabled()
+        with m.inference_mode(False):
+            recorded = (x * 2).requires_grad
+    with m.inference_mode():
+        m.set_grad_enabled(True)
+        late = [m.is_grad_enabled(), (x * 2).requires_grad]
+    states = [(t.requires_grad, t.is_inference(), t.is_leaf) for t in made]
+    return [states, asked, off, recorded, late, written, m.is_grad_enabled()]
+
+
+@case("does not require grad")
+def backward_of_what_inference_mode_made(m: Any) -> Any:
+    x = x3(m)
+    with m.inference_mode(), m.enable_grad():
+        (x * x).sum().backward()
+
+
+@case()
+def gradients_by_func_in_inference_mode(m: Any) -> Any:
+    with m.inference_mode():
+        return m.func.grad(lambda t: (t * t).sum())(m.ones(3) * 2)
+
+
+@case()
 def no_grad_block(m: Any) -> Any:
     x = x3(m)
     with m.no_grad():

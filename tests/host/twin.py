@@ -17,7 +17,9 @@ import clgrad
 from clgrad.testing.interpreter import interpreted
 
 Case = Callable[[Any], Any]
-_BUILTIN = (IndexError, TypeError, ValueError, NotImplementedError, RuntimeError)
+_BUILTIN = (
+    IndexError, TypeError, ValueError, NotImplementedError, AssertionError, RuntimeError,
+)  # fmt: skip
 
 
 def cases() -> tuple[list[Any], Callable[..., Callable[[Case], Case]]]:

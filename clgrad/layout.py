@@ -432,14 +432,13 @@ def compose(outer: Layout, inner: Layout) -> Layout | None:
     Math:
         Each flat index is a number in the mixed radix of `inner.shape` (after merging). Stepping
         along a dimension of `outer` adds a signed digit vector; the sum is affine, hence a
-        layout, if no digit can leave its range over the whole of `outer`.
+        layout, if no digit can leave its range over the whole of `outer`. A dimension without
+        elements counts as one of size 1: once it is folded away, what is left has elements.
     """
     if inner.is_contiguous:
         return Layout(outer.shape, outer.strides, outer.offset + inner.offset)
     if outer.shape == inner.shape and outer.offset == 0 and outer.is_contiguous:
         return inner
-    if 0 in outer.shape:
-        return Layout(outer.shape, outer.strides, inner.offset)
     radix, (steps,) = merge_dims(inner.shape, (inner.strides,))
     origin = digits_of(outer.offset, radix)
     if origin is None:
@@ -447,7 +446,7 @@ def compose(outer: Layout, inner: Layout) -> Layout | None:
     low, high = list(origin), list(origin)
     strides: list[int] = []
     for size, stride in zip(outer.shape, outer.strides, strict=True):
-        if size == 1 or stride == 0:
+        if size < 2 or stride == 0:
             strides.append(0)
             continue
         there = digits_of(outer.offset + stride, radix)

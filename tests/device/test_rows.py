@@ -34,6 +34,12 @@ def _batch_norm(m: Any, x: Any, w: Any, b: Any) -> Any:
     return m.nn.functional.batch_norm(x, mean, var, w, b, training=True), mean, var
 
 
+def _none_beside_a_column(m: Any, x: Any) -> Any:
+    y = x * 2
+    column = y.narrow(1, 1, 1)
+    return (x.expand(2, 5, 7)[:0] * column).sum() + column.square().sum() + y.sum(1)
+
+
 CASES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "softmax": (F("softmax", 1), (ROWS,)),
     "log_softmax_of_columns": (F("log_softmax", 0), (ROWS,)),
@@ -56,6 +62,7 @@ CASES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "norm_inf": (lambda m, x: m.linalg.vector_norm(x, np.inf), (ROWS,)),
     "cosine_similarity": (F("cosine_similarity"), (ROWS, ROWS[:1])),
     "cdist": (lambda m, x, y: m.cdist(x, y), (ROWS, ROWS[:2] + 1)),
+    "sum_of_none_beside_a_column": (_none_beside_a_column, (ROWS[:, :7],)),
 }  # fmt: skip
 
 

@@ -247,6 +247,8 @@ def test_compose_merges_splits_and_permutes() -> None:
     assert compose(plain, t) == t
     assert compose(Layout.contiguous((3, 2, 4)), t) == Layout((3, 2, 4), (2, 1, 6))
     assert compose(plain.transpose(0, 1), t) == Layout.contiguous((4, 6))
+    rows = Layout((0, 6, 4), (0, 4, 1))  # the first dim is folded away: to zeros, at each point
+    assert compose(rows, t) == Layout((0, 6, 4), (0, 1, 6))
     assert compose(Layout.contiguous((24,)), t) is None
     row = Layout.contiguous((6,)).broadcast_to((4, 6))
     assert compose(Layout.contiguous((4, 6)).narrow(1, 2, 3), row) == Layout((4, 3), (0, 1), 2)

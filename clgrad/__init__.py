@@ -53,8 +53,10 @@ from clgrad.creation import resolve_device as device
 from clgrad.determinism import (
     are_deterministic_algorithms_enabled,
     get_deterministic_debug_mode,
+    get_float32_matmul_precision,
     is_deterministic_algorithms_warn_only_enabled,
     set_deterministic_debug_mode,
+    set_float32_matmul_precision,
     use_deterministic_algorithms,
 )
 from clgrad.dtypes import (
@@ -160,7 +162,7 @@ def _install() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name in (
         "nn", "optim", "utils", "linalg", "fft", "special", "profiler", "testing", "func", "models",
-        "accelerator", "amp", "masked", "signal",
+        "accelerator", "amp", "distributions", "masked", "signal",
     ):  # fmt: skip
         import importlib
         from importlib.util import find_spec
@@ -331,6 +333,7 @@ __all__ = [
     "get_default_device",
     "get_default_dtype",
     "get_deterministic_debug_mode",
+    "get_float32_matmul_precision",
     "get_printoptions",
     "get_rng_state",
     "half",
@@ -374,6 +377,7 @@ __all__ = [
     "set_default_device",
     "set_default_dtype",
     "set_deterministic_debug_mode",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
     "set_printoptions",
     "set_rng_state",

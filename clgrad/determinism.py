@@ -1,4 +1,4 @@
-"""PyTorch's switches for determinism: remembered, and always satisfied.
+"""PyTorch's switches for determinism and exact products: remembered, and always satisfied.
 
 No kernel adds in an order that is left to chance, so a program that asks for deterministic
 algorithms has them already, and none that there is refuses to run.
@@ -7,6 +7,35 @@ algorithms has them already, and none that there is refuses to run.
 from __future__ import annotations
 
 from clgrad.errors import ClgradRuntimeError, ClgradTypeError
+
+_PRECISIONS = ("highest", "high", "medium")
+_precision = "highest"
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Allow products of float32 to be less exact; here they are exact whatever is allowed.
+
+    For convolutions there is a choice: `set_float32_conv_precision`.
+
+    Args:
+        precision: `highest`, `high` or `medium`.
+
+    Raises:
+        ClgradRuntimeError: it is another one.
+    """
+    global _precision
+    if precision not in _PRECISIONS:
+        raise ClgradRuntimeError(
+            f"set_float32_matmul_precision: got {precision!r}. Expected one of "
+            f"{', '.join(map(repr, _PRECISIONS))}."
+        )
+    _precision = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """Return what `set_float32_matmul_precision` was told last."""
+    return _precision
+
 
 _MODES = ("default", "warn", "error")
 _enabled = _warn_only = False

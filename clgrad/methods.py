@@ -219,6 +219,15 @@ def _install_all() -> None:
 
 
 def _reverse(x: Tensor) -> Tensor:
+    if x._meta.ndim not in (0, 2):
+        warnings.warn(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is "
+            "deprecated and it will throw an error in a future release. Consider `x.mT` to "
+            "transpose batches of matrices or `x.permute(*range(x.ndim - 1, -1, -1))` to reverse "
+            f"the dimensions of a tensor. This one has shape {list(x.shape)}.",
+            UserWarning,
+            stacklevel=2,
+        )
     return shaping.permute(x, tuple(range(x._meta.ndim - 1, -1, -1)))
 
 

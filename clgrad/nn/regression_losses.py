@@ -12,6 +12,7 @@ from typing import Any
 from clgrad.batching import whole
 from clgrad.calls import function
 from clgrad.dispatch import apply
+from clgrad.dtypes import TORCH_NAMES
 from clgrad.errors import ClgradRuntimeError, ClgradValueError, DTypeError, ShapeError
 from clgrad.functional.distances import at_least
 from clgrad.layout import broadcast_shapes
@@ -238,12 +239,18 @@ def binary_cross_entropy_with_logits(
         pos_weight: factor of what belongs to class 1; broadcasts.
 
     Raises:
-        ClgradValueError: the shapes differ.
+        ClgradValueError: the shapes differ. DTypeError: the target holds integers.
     """
     reduction = chosen(reduction, size_average, reduce)
     if target.shape != input.shape:
         raise ClgradValueError(
             f"Target size ({target.shape}) must be the same as input size ({input.shape})"
+        )
+    if not target.is_floating_point():
+        raise DTypeError(
+            "binary_cross_entropy_with_logits: result type Float can't be cast to the desired "
+            f"output type {TORCH_NAMES[target.dtype.name]}: the target has dtype "
+            f"{target.dtype.name}. Expected probabilities. Hint: target.float()."
         )
     shape = input.shape
     ops = _bce_logits if pos_weight is None else _bce_logits_positive

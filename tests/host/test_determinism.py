@@ -9,6 +9,15 @@ import clgrad
 torch = pytest.importorskip("torch")
 
 
+def test_exact_products_are_remembered():
+    assert clgrad.get_float32_matmul_precision() == torch.get_float32_matmul_precision()
+    clgrad.set_float32_matmul_precision("high")
+    assert clgrad.get_float32_matmul_precision() == "high"
+    clgrad.set_float32_matmul_precision("highest")
+    with pytest.raises(RuntimeError):
+        clgrad.set_float32_matmul_precision("exact")
+
+
 @pytest.fixture(autouse=True)
 def _restored():
     yield

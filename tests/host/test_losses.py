@@ -10,9 +10,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
 from derivatives import differences
 from twin import same
 
+import clgrad
 from clgrad.testing.interpreter import interpreted
 
 RNG = np.random.default_rng(0)
@@ -163,6 +165,16 @@ def test_reductions_and_shapes_that_are_wrong() -> None:
     same(call("triplet_margin_loss", (2,), (2,), (2,), margin=0.0), "margin must be greater than 0")
     same(call("gaussian_nll_loss", (2, 3), (2, 3), (3, 3)), "var is of incorrect size")
     same(call("multi_margin_loss", (2, 3), (2,), p=3), "only p == 1 and p == 2 supported")
+
+
+def test_tensors_where_settings_belong() -> None:
+    for m in (torch, clgrad):
+        x, y = m.ones(2, 3), m.ones(2, 3)
+        for make in (m.nn.CrossEntropyLoss, m.nn.MSELoss, m.nn.BCEWithLogitsLoss):
+            with pytest.raises(RuntimeError, match="Boolean value of Tensor"):
+                make(x, y)
+        with pytest.raises(RuntimeError, match="can't be cast to the desired output type Long"):
+            m.nn.functional.binary_cross_entropy_with_logits(x, y.long())
 
 
 def test_older_arguments() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from clgrad import dtypes
 from clgrad.creation import empty_like, resolve_device
 from clgrad.dtypes import DType, as_dtype
-from clgrad.errors import ClgradTypeError
+from clgrad.errors import ClgradTypeError, DeviceError
 from clgrad.tape.grad_mode import no_grad
 from clgrad.tensor import Tensor
 
@@ -93,6 +93,13 @@ class Converting:
     def float(self) -> Self:
         """Cast floats to float32; returns the module."""
         return self.to(dtypes.float32)
+
+    def cuda(self, device: Any = None) -> Self:
+        """Raise `DeviceError`: devices here are OpenCL's; `to` moves."""
+        raise DeviceError(
+            "cuda: there are no CUDA devices. Expected an OpenCL one. "
+            "Hint: model.to('gpu') moves to the first GPU; clgrad.devices() lists all."
+        )
 
     def double(self) -> Self:
         """Cast floats to float64; returns the module."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
-from clgrad.errors import ClgradTypeError, ClgradValueError
+from clgrad.errors import ClgradRuntimeError, ClgradTypeError, ClgradValueError
 from clgrad.nn import functional
 from clgrad.nn.modules.distance import PairwiseDistance
 from clgrad.nn.modules.module import Module
@@ -18,9 +18,15 @@ from clgrad.tensor import Tensor
 Flag = bool | None
 
 
-def _reduction(size_average: Flag, reduce: Flag, reduction: str) -> str:
+def _reduction(size_average: object, reduce: object, reduction: str) -> str:
     if size_average is None and reduce is None:
         return reduction
+    if isinstance(size_average, Tensor) or isinstance(reduce, Tensor):
+        raise ClgradRuntimeError(
+            "Boolean value of Tensor with more than one value is ambiguous: a loss was made with "
+            "tensors as its settings. Expected them at the call. Hint: "
+            "nn.CrossEntropyLoss()(input, target), or nn.functional.cross_entropy(input, target)."
+        )
     if reduce is False:
         found = "none"
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 from clgrad.dispatch import apply
 from clgrad.errors import ClgradValueError, ShapeError
+from clgrad.functional.arranging import repeat
 from clgrad.functional.normalization import (
     by_channel,
     check_dtypes,
@@ -229,7 +230,7 @@ def instance_norm(
     )  # fmt: skip
     check_dtypes("instance_norm", input, weight, bias, running_mean, running_var)
     flat = input.reshape((1, n * c, *input.shape[2:]))
-    given = [_repeated(t, n) for t in (weight, bias) if t is not None]
+    given = [repeat(t, n) for t in (weight, bias) if t is not None]
     op = _batch_norm_op(weight is not None, bias is not None)
     y, mean, _, variance = apply(op, (flat, *given), (float(eps),))
     count = flat.numel() // max(n * c, 1)
@@ -239,10 +240,6 @@ def instance_norm(
         _move(running_var, moved, momentum, count / max(count - 1, 1))
     result: Tensor = y.reshape(input.shape)
     return result
-
-
-def _repeated(given: Tensor, n: int) -> Any:
-    return given.unsqueeze(0).expand((n, given.shape[0])).reshape((-1,))
 
 
 def _verify_spatial_size(input: Tensor) -> None:

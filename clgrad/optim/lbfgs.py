@@ -83,10 +83,18 @@ class LBFGS(Optimizer):
 
         Returns:
             The loss at the beginning.
+
+        Raises:
+            AssertionError: a second group of parameters was added.
         """
         if closure is None:
             raise ClgradRuntimeError(
                 "LBFGS.step: got no closure. Expected a function that computes the loss again."
+            )
+        if len(self.param_groups) != 1:
+            raise AssertionError(
+                f"Expected exactly one param_group, but got {len(self.param_groups)}. "
+                "Hint: LBFGS keeps all its parameters in the first."
             )
         group = self.param_groups[0]
         if group["line_search_fn"] not in (None, "strong_wolfe"):

@@ -60,6 +60,13 @@ def test_mistakes() -> None:
         lambda m: run(m, LOSSES["quartic"], 1, line_search_fn="wolfe"),
         "only 'strong_wolfe' is supported",
     )
+
+    def two_groups(m: Any) -> None:
+        optimizer = m.optim.LBFGS([m.ones(1)])
+        optimizer.add_param_group({"params": [m.ones(2)]})
+        optimizer.step(lambda: m.zeros(()))
+
+    same(two_groups, "Expected exactly one param_group, but got 2")
     with interpreted(), pytest.raises(clgrad.ClgradRuntimeError, match="no closure"):
         clgrad.optim.LBFGS([clgrad.ones(1)]).step()
 

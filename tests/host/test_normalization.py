@@ -146,6 +146,22 @@ def test_names_of_nodes() -> None:
     same(call)
 
 
+def test_instance_norm_reads_a_copy_of_its_weight() -> None:
+    def call(m: Any) -> Any:
+        seen = []
+        for n in (1, 2):
+            x = m.arange(n * 12.0, dtype=m.float64).reshape(n, 3, 4)
+            w = m.tensor([1.0, 2.0, -1.0], dtype=m.float64, requires_grad=True)
+            y = m.nn.functional.instance_norm(x, weight=w)
+            with m.no_grad():
+                w.mul_(2)
+            (y * y * y).sum().backward()
+            seen += [y.detach(), w.grad]
+        return seen
+
+    same(call)
+
+
 @pytest.mark.parametrize(
     ("case", "words"),
     [

@@ -15,6 +15,7 @@ from clgrad.autograd.saving import (
 )
 from clgrad.autograd.saving import _unsafe_set_version_counter as _unsafe_set_version_counter
 from clgrad.autograd.variable import Variable
+from clgrad.errors import AutogradError
 from clgrad.tape import anomaly as anomaly_mode
 from clgrad.tape import grad_mode
 from clgrad.tape.anomaly import (
@@ -78,6 +79,18 @@ __all__ = [
 def _profiler_enabled() -> bool:
     """Return whether a profile is being recorded."""
     return bool(importlib.import_module("clgrad.profiler.ranges").collectors)
+
+
+def kineto_available() -> bool:
+    """Return whether profiles come from PyTorch's Kineto: no, from OpenCL's events."""
+    return False
+
+
+def variable(*args: Any, **kwargs: Any) -> None:
+    """Raise `AutogradError`: it is PyTorch's former name of `tensor`."""
+    raise AutogradError(
+        "clgrad.autograd.variable(...) is deprecated, use clgrad.tensor(...) instead"
+    )
 
 
 def __getattr__(name: str) -> Any:

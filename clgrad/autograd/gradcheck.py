@@ -17,11 +17,21 @@ import numpy as np
 from clgrad.autograd.backward import grad
 from clgrad.autograd.differences import differentiable, like, numerical, read, slopes, tensors
 from clgrad.autograd.forward_check import ForwardCheck
-from clgrad.autograd.function import Function
+from clgrad.autograd.jacobians import (
+    get_analytical_jacobian,
+    get_numerical_jacobian,
+    get_numerical_jacobian_wrt_specific_input,
+)
+from clgrad.autograd.undefined import Undefined
 from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.graph.position import stacklevel
 from clgrad.tape.inplace import requires_grad_of
 from clgrad.tensor import Tensor
+
+__all__ = [
+    "GradcheckError", "get_analytical_jacobian", "get_numerical_jacobian",
+    "get_numerical_jacobian_wrt_specific_input", "gradcheck", "gradgradcheck",
+]  # fmt: skip
 
 Array = Any
 
@@ -49,20 +59,6 @@ class _Options:
     check_forward_ad: bool
     check_backward_ad: bool
     fast_mode: bool
-
-
-class _Undefined(Function):
-    """Hands on its input; its gradient is None."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.set_materialize_grads(False)
-        made: Tensor = x.clone()
-        return made
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> None:
-        return None
 
 
 def _pulled(
@@ -336,7 +332,7 @@ class _Check:
         count = len(differentiable(self.func(*self.args)))
         for missing in [range(count), *([k] for k in range(count) if count > 1)]:
             outputs = differentiable(self.func(*self.args))
-            outputs = [_Undefined.apply(o) if k in missing else o for k, o in enumerate(outputs)]
+            outputs = [Undefined.apply(o) if k in missing else o for k, o in enumerate(outputs)]
             zeros = [o._zeros(o.shape) for o in outputs]
             try:
                 found = grad(outputs, self.sources, zeros, allow_unused=True)
@@ -496,5 +492,4 @@ def gradgradcheck(
         nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad,
         check_grad_dtypes=check_grad_dtypes, check_batched_grad=check_batched_grad,
         check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev,
-        fast_mode=fast_mode,
-    )  # fmt: skip
+        fast_mode=fast_mode)  # fmt: skip

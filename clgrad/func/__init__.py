@@ -6,9 +6,14 @@ unless something outside of them requires grad.
 
 from __future__ import annotations
 
-from clgrad.func.batching import vmap
-from clgrad.func.modules import functional_call, stack_module_state
+from clgrad.func.batching import debug_unwrap, vmap
+from clgrad.func.modules import (
+    functional_call,
+    replace_all_batch_norm_modules_,
+    stack_module_state,
+)
 from clgrad.func.transforms import (
+    functionalize,
     grad,
     grad_and_value,
     hessian,
@@ -21,6 +26,7 @@ from clgrad.func.transforms import (
 )
 
 __all__ = [
-    "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
-    "stack_module_state", "value_and_grad", "vjp", "vmap",
+    "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian",
+    "jacfwd", "jacrev", "jvp", "linearize", "replace_all_batch_norm_modules_", "stack_module_state",
+    "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

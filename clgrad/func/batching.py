@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from clgrad.batching import Level, enter, leave, opened, random_error
+from clgrad.batching import Level, enter, leave, opened, own_of, random_error
 from clgrad.errors import AutogradError, ClgradValueError
 from clgrad.func.tree import Rebuild, flatten
 from clgrad.generator import default_generator
@@ -191,3 +191,17 @@ def _rejoined(chunks: list[Any], out_dims: Any) -> Any:
         one = first[k]
         joined.append(one if d is None else one._cat([leaves[k] for leaves, _ in taken], d))
     return rebuild(joined)
+
+
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """Return all samples of what is one sample inside a `vmap`, along dim 0, to look at them.
+
+    Args:
+        tensor: any tensor; one without samples is returned itself.
+        recurse: leave all levels, not the innermost alone.
+    """
+    levels = own_of(tensor._storage.value)
+    if not levels:
+        return tensor
+    outside = leave(tensor, levels[-1])
+    return debug_unwrap(outside) if recurse else outside

@@ -7,6 +7,7 @@ from typing import Any
 
 from clgrad.errors import ClgradRuntimeError, ClgradValueError
 from clgrad.nn import Module
+from clgrad.nn.modules.batchnorm import _BatchNorm
 from clgrad.nn.utils.stateless import functional_call as _call
 from clgrad.tensor import Tensor
 
@@ -63,3 +64,15 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
         for name, b in first.named_buffers()
     }
     return params, buffers
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Let all batch norms within a module use the statistics of each batch alone; returns it.
+
+    Running statistics are written in place, which samples of a `vmap` cannot do together.
+    """
+    for module in root.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

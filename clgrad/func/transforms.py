@@ -8,7 +8,7 @@ on such leaves alone come back without history.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from clgrad.autograd.backward import grad as gradients_of
@@ -348,3 +348,29 @@ def jacfwd(
 def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Any:
     """Return a function that computes the Hessian: the forward Jacobian of the reverse one."""
     return jacfwd(jacrev(func, argnums), argnums)
+
+
+def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:
+    """Return `func` in a form without mutations, which here it has already.
+
+    What ops record are values that never change: an in-place op records a new one, and a view is
+    an index into one. So the same function is called; writes to its arguments are seen outside.
+
+    Args:
+        func: any function of tensors.
+        remove: PyTorch's: "mutations" or "mutations_and_views".
+
+    Raises:
+        AutogradError: another `remove`.
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise AutogradError(
+            f"functionalize(f, remove='mutations'): received invalid argument for remove={remove}. "
+            "Valid options are: remove='mutations' and remove='mutations_and_views'."
+        )
+
+    @wraps(func)
+    def functional(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return functional

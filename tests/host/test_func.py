@@ -269,3 +269,44 @@ def test_mistakes_with_modules() -> None:
     given = {"weight": None}
     same(lambda m: m.func.functional_call(m.nn.Identity(), [given] * 2, ()), "multiple dict")
     same(lambda m: m.func.functional_call(m.nn.Identity(), 5, ()), "to be a dict, or a list/tuple")
+
+
+def test_names_that_programs_for_torch_import() -> None:
+    def write(m: Any) -> Any:
+        def function(x: Any) -> Any:
+            y = x + 1
+            y.view(-1).mul_(2)
+            x.add_(1)
+            return y
+
+        x = inputs(m)[1]
+        made = [m.func.functionalize(function, remove=r)(x) for r in ("mutations_and_views",)]
+        return [*made, m.func.functionalize(m.func.grad(lambda t: (t * t).sum()))(x), x]
+
+    same(write)
+    same(lambda m: m.func.functionalize(abs, remove="nothing"), "received invalid argument")
+
+    def unwrapped(m: Any) -> Any:
+        seen: list[Any] = []
+
+        def inner(x: Any) -> Any:
+            seen.append([m.func.debug_unwrap(x), m.func.debug_unwrap(x, recurse=False).shape])
+            return x * 2
+
+        x = inputs(m)[1]
+        m.func.vmap(m.func.vmap(inner))(x)
+        return [seen[0][0], list(seen[0][1]), m.func.debug_unwrap(x) is x]
+
+    same(unwrapped)
+
+    def normed(m: Any) -> Any:
+        net = m.nn.Sequential(
+            m.nn.BatchNorm1d(3), m.nn.Sequential(m.nn.BatchNorm1d(3, affine=False))
+        )
+        again = m.func.replace_all_batch_norm_modules_(net)
+        x = inputs(m)[1]
+        state = [list(net.state_dict()), again is net, net[0].track_running_stats]
+        batched = m.func.vmap(lambda t: net.eval()(t))(m.stack([x, x * x]))
+        return [net(x), batched, *state]
+
+    same(normed)

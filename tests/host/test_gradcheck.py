@@ -167,3 +167,47 @@ def test_what_a_batch_cannot_do_is_a_mismatch(forward: bool) -> None:
     with pytest.raises(GradcheckError, match=words):
         gradcheck(Drawing.apply, x, **options)
     assert not gradcheck(Drawing.apply, x, raise_exception=False, **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*private API:FutureWarning")
+def test_jacobians_by_their_older_names() -> None:
+    from clgrad.autograd.gradcheck import (
+        get_analytical_jacobian,
+        get_numerical_jacobian,
+        get_numerical_jacobian_wrt_specific_input,
+    )
+
+    a, b, c = doubles(2, 2), doubles(2, 2), clgrad.rand(2, dtype=clgrad.float64)
+
+    def function(x: Any, y: Any, z: Any) -> Any:
+        return (x + y.sin()) @ z
+
+    output = function(a, b, c)
+    wanted = [
+        j.reshape(2, 4).t() for j in clgrad.autograd.functional.jacobian(function, (a, b, c))[:2]
+    ]
+    found, reentrant, sizes, types = get_analytical_jacobian((a, b, c), output)
+    assert (reentrant, sizes, types) == (True, True, True)
+    moved = get_numerical_jacobian(lambda inputs: function(*inputs), (a, b, c), eps=1e-6)
+    (second,) = get_numerical_jacobian_wrt_specific_input(function, 1, (a, b, c), (output,), 1e-6)
+    (target,) = get_numerical_jacobian(lambda _: function(a, b, c), (a,), target=b, eps=1e-6)
+    for pair in (*zip(found, wanted, strict=True), *zip(moved, wanted, strict=True)):
+        assert clgrad.allclose(*pair, rtol=1e-5, atol=1e-8)
+    assert second.equal(moved[1]) and target.equal(moved[1])
+
+    with pytest.raises(ValueError, match=r"Expected grad_out to be 1\.0"):
+        get_numerical_jacobian(lambda inputs: function(*inputs), (a, b, c), grad_out=2.0)
+    with pytest.raises(ValueError, match=r"Expected grad_out to be 1\.0"):
+        get_analytical_jacobian((a, b, c), output, grad_out=2.0)
+    with pytest.raises(AssertionError, match="requires_grad=True"):
+        get_numerical_jacobian_wrt_specific_input(function, 2, (a, b, c), (output,), 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*private API:FutureWarning")
+def test_an_analytical_jacobian_that_is_not_the_same_twice() -> None:
+    from clgrad.autograd.gradcheck import get_analytical_jacobian
+
+    a = doubles(2)
+    factors = iter(range(1, 9))
+    wrong = hooked(lambda g: g * next(factors))
+    assert get_analytical_jacobian(a, wrong(a))[1:] == (False, True, True)

@@ -48,6 +48,10 @@ class Generator:
         self.manual_seed(seed)
         return seed
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle as another generator that goes on from where this one is."""
+        return _restored, (self.device, self.get_state())
+
     def initial_seed(self) -> int:
         """Return the seed of the present stream."""
         return self._seed
@@ -61,7 +65,7 @@ class Generator:
 
     def clone_state(self) -> Generator:
         """Return another generator that goes on from where this one is."""
-        return Generator(self.device).set_state(self.get_state())
+        return _restored(self.device, self.get_state())
 
     def get_state(self) -> tuple[int, int]:
         """Return (seed, offset), which `set_state` takes."""
@@ -86,6 +90,10 @@ class Generator:
         with self._lock:
             self._seed, self._offset = seed % _LIMIT, offset % _LIMIT
         return self
+
+
+def _restored(device: Any, state: tuple[int, int]) -> Generator:
+    return Generator(device).set_state(state)
 
 
 default_generator = Generator(seed=secrets.randbits(63))

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from clgrad.calls import inplace
+from clgrad.creation import tensor
 from clgrad.dispatch import NUMBERS, as_operand, binary, operand, unary
 from clgrad.errors import ClgradTypeError
 from clgrad.functional import arithmetic
@@ -41,6 +44,18 @@ def _guarded(name: str, choose: Call, reflected: bool = False) -> Call:
         if other is NotImplemented:
             return other
         return choose(other, x) if reflected else choose(x, other)
+
+    return call
+
+
+def _comparing(name: str) -> Call:
+    """Return `==` or `!=`, which take arrays too: Python's own answer would be one bool."""
+    quick = binary(OPS[name])
+
+    def call(x: Tensor, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            other = tensor(other, device=x.device)
+        return quick(x, other)
 
     return call
 
@@ -83,8 +98,10 @@ def _all() -> dict[str, Call]:
         made[f"__{word}__"] = _guarded(name, choose)
         made[f"__r{word}__"] = _guarded(name, choose, reflected=True)
         made[f"__i{word}__"] = _writing(name, getattr(arithmetic, f"{name}_"))
-    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    for name in ("lt", "le", "gt", "ge"):
         made[f"__{name}__"] = binary(OPS[name])
+    for name in ("eq", "ne"):
+        made[f"__{name}__"] = _comparing(name)
     made["__neg__"] = unary(OPS["neg"])
     made["__abs__"] = unary(OPS["abs"])
     made["__rtruediv__"] = _divided_by

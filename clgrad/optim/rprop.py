@@ -66,7 +66,8 @@ class Rprop(Optimizer):
                 state["step_size"] = full_like(param, float(group["lr"]))
             count(state)
             same = grad * state["prev"]
-            factor = _where(same > 0, grow, _where(same < 0, shrink, 1.0))
+            rest = _where(same < 0, shrink, full_like(same, 1.0))  # of the gradient's dtype
+            factor = _where(same > 0, grow, rest)
             size = (state["step_size"] * factor).clamp(smallest, largest)
             state["step_size"].copy_(size)
             grad = _where(same < 0, 0.0, grad)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from clgrad import config
 from clgrad.codegen.source import KernelSource, digest
 from clgrad.errors import ClgradValueError, DeviceError
+from clgrad.runtime import discovery
 from clgrad.runtime.buffer import Buffer
 from clgrad.runtime.launch import Kernel
 from clgrad.runtime.memory import MemoryPool
@@ -134,6 +135,10 @@ class Device:
     def id(self) -> str:
         """The name by which users choose it, such as `cl:0`."""
         return f"cl:{self.index}"
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle by name: the same device here, the one of that name elsewhere."""
+        return discovery.device, (self.id,)
 
     @property
     def type(self) -> str:

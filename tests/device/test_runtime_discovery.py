@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -56,6 +58,11 @@ def test_each_way_to_choose_a_device(device: Any) -> None:
     by_name = discovery.device(device.name.lower())
     assert device.name in f"{by_name.name} {by_name.platform_name}"
     assert discovery.device(device.platform_name[2:-2]).platform_name == device.platform_name
+
+
+def test_copies_of_a_device_are_the_device(device: Any) -> None:
+    for make in (copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))):
+        assert make(device) is device
 
 
 def test_the_default_is_the_first_or_what_the_settings_say(device: Any) -> None:

@@ -128,6 +128,9 @@ pickle.loads(pickle.dumps(m.ones(2, requires_grad=True) * 2))
 pickle.loads(pickle.dumps(m.arange(6).reshape(2, 3).t()))
 pickle.loads(pickle.dumps(m.arange(6)[2:4])).storage_offset()
 pickle.loads(pickle.dumps(m.float16)) is m.float16
+m.tensor([1, 5]) == np.array([1, 2])
+np.array([1, 2]) == m.tensor([1, 5])
+m.tensor([1.0, 5.0]) == np.array([[1.0], [2.0]])
 """
 
 
@@ -169,6 +172,19 @@ def test_what_shares_memory_shares_it_after_pickling() -> None:
         parameter = pickle.loads(pickle.dumps(clgrad.nn.Parameter(base)))
         assert type(parameter) is clgrad.nn.Parameter
         assert parameter.requires_grad
+
+
+def test_a_copied_generator_goes_on_by_itself() -> None:
+    with interpreted():
+        one = clgrad.Generator().manual_seed(5)
+        clgrad.rand(3, generator=one)
+        for make in (copy.copy, copy.deepcopy, lambda g: pickle.loads(pickle.dumps(g))):
+            start = one.get_state()
+            two = make(one)
+            assert (two.initial_seed(), two.get_state()) == (5, start)
+            assert (clgrad.rand(4, generator=two) == clgrad.rand(4, generator=one)).all()
+            one.manual_seed(5)
+            assert two.get_state() != one.get_state()
 
 
 def test_there_is_no_cuda() -> None:

@@ -90,6 +90,18 @@ def test_a_hundred_steps(name: str, settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=IDS)
+def test_nothing_of_float64_is_rounded_to_float32(name: str, settings: dict[str, Any]) -> None:
+    of_theirs = 1e-8 if name in ("NAdam", "ASGD") else 0  # PyTorch keeps factors in float32
+    theirs = leaves(torch)
+    descend(getattr(torch.optim, name)(theirs, **settings), theirs, 4)
+    with interpreted():
+        ours = leaves(clgrad)
+        descend(getattr(clgrad.optim, name)(ours, **settings), ours, 4)
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), of_theirs or 1e-12)
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=IDS)
 def test_states_go_both_ways(name: str, settings: dict[str, Any]) -> None:
     """A state dict of either library continues in the other as in itself."""
     kind, twin = getattr(torch.optim, name), getattr(clgrad.optim, name)

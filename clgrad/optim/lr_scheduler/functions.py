@@ -40,9 +40,9 @@ class _ByFunctions(LRScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what `state_dict` returned; plain functions stay as they are."""
         super().load_state_dict({k: v for k, v in state_dict.items() if k != "lr_lambdas"})
-        for function, state in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
+        for k, state in enumerate(state_dict["lr_lambdas"]):
             if state is not None:
-                function.__dict__.update(state)
+                self.lr_lambdas[k].__dict__.update(state)
 
 
 class LambdaLR(_ByFunctions):

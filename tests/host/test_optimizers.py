@@ -98,7 +98,9 @@ def test_nothing_of_float64_is_rounded_to_float32(name: str, settings: dict[str,
         ours = leaves(clgrad)
         descend(getattr(clgrad.optim, name)(ours, **settings), ours, 4)
         for a, b in zip(ours, theirs, strict=True):
-            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), of_theirs or 1e-12)
+            np.testing.assert_allclose(
+                a.detach().numpy(), b.detach().numpy(), of_theirs or 1e-12, of_theirs
+            )
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=IDS)

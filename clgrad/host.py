@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from clgrad import dispatch
 from clgrad.batching import own_of
 from clgrad.dtypes import bfloat16
 from clgrad.errors import AutogradError, ClgradTypeError, ClgradValueError, ShapeError
+from clgrad.graph.position import stacklevel
 from clgrad.tape import noting
 from clgrad.tape.grad_mode import mode
 from clgrad.tape.inplace import requires_grad_of
@@ -106,9 +108,28 @@ def to_bool(x: Tensor) -> bool:
     return bool(item(x))
 
 
+class _Warned:
+    """Whether the user was told that numbers have no history: one time is enough."""
+
+    yet = False
+
+    @classmethod
+    def once(cls) -> None:
+        if not cls.yet:
+            cls.yet = True
+            warnings.warn(
+                "Converting a tensor with requires_grad=True to a scalar may lead to unexpected "
+                "behavior. Hint: tensor.item(), or tensor.detach() first.",
+                UserWarning,
+                stacklevel=stacklevel(),
+            )
+
+
 def to_float(x: Tensor) -> float:
     """Return the only element as a float."""
     _single(x)
+    if mode.grad and requires_grad_of(x):
+        _Warned.once()
     return float(item(x))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from clgrad.calls import function
@@ -11,6 +12,7 @@ from clgrad.functional._gradients import gradient_op
 from clgrad.functional._out import with_out
 from clgrad.functional.products import matmul
 from clgrad.functional.softmax import widened
+from clgrad.graph.position import stacklevel
 from clgrad.ops.moments import mean_of, variance_of
 from clgrad.ops.registry import OPS, composite
 from clgrad.shapes import dims_of
@@ -141,7 +143,16 @@ def _called(op: Any, input: Tensor, dim: Any, unbiased: Any, keepdim: bool, corr
     dims = dims_of(dim)
     if dims == ():
         dims = None
-    return apply(op, (input,), (dims, correction, bool(keepdim)))
+    made = apply(op, (input,), (dims, correction, bool(keepdim)))
+    count = (made if isinstance(made, Tensor) else made[0]).numel()
+    if input.numel() // max(count, 1) <= correction:
+        warnings.warn(
+            f"{op.name}(): degrees of freedom is <= 0. Correction should be strictly less than the "
+            "reduction factor (input numel divided by output numel).",
+            UserWarning,
+            stacklevel=stacklevel(),
+        )
+    return made
 
 
 @with_out

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from clgrad.autograd import forward_ad, function, functional, graph
+from clgrad.autograd import forward_ad, function, functional, graph, profiler
 from clgrad.autograd.backward import backward, grad
 from clgrad.autograd.explain import explain_grad
 from clgrad.autograd.function import Function, once_differentiable
@@ -70,6 +70,7 @@ __all__ = [
     "is_view_replay_enabled",
     "no_grad",
     "once_differentiable",
+    "profiler",
     "set_detect_anomaly",
     "set_grad_enabled",
     "set_multithreading_enabled",
@@ -91,9 +92,3 @@ def variable(*args: Any, **kwargs: Any) -> None:
     raise AutogradError(
         "clgrad.autograd.variable(...) is deprecated, use clgrad.tensor(...) instead"
     )
-
-
-def __getattr__(name: str) -> Any:
-    if name == "profiler":  # above this floor; PyTorch has it here, too
-        return importlib.import_module("clgrad.profiler")
-    raise AttributeError(f"module 'clgrad.autograd' has no attribute {name!r}")

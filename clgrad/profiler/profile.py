@@ -15,6 +15,8 @@ from clgrad.errors import ClgradRuntimeError
 from clgrad.profiler.averages import EventList, averages
 from clgrad.profiler.chrome import trace
 from clgrad.profiler.collect import Collector
+from clgrad.profiler.events import EventList as Events
+from clgrad.profiler.events import FunctionEventAvg, events_of
 from clgrad.profiler.memory import BufferLog
 from clgrad.profiler.ranges import record_function
 from clgrad.profiler.schedule import ProfilerAction, ProfilerActivity, Schedule
@@ -171,19 +173,27 @@ class profile:  # noqa: N801  # PyTorch's name
         """
         return averages(self._recorded(), group_by_input_shape, group_by_stack_n > 0, self.peaks)
 
-    def events(self) -> list[Any]:
+    def events(self) -> Events:
         """Return all calls of the host and launches of devices, in the order of their start."""
-        done = self._recorded()
-        return sorted([*done.calls, *done.launches], key=lambda event: event.start)
+        return events_of(self._recorded())
 
     def table(self, **options: Any) -> str:
         """Return `key_averages().table(…)`."""
         return self.key_averages().table(**options)
 
     @property
-    def function_events(self) -> list[Any]:
+    def function_events(self) -> Events:
         """All of `events()`, by its older name."""
         return self.events()
+
+    @property
+    def self_cpu_time_total(self) -> float:
+        """Microseconds that the host spent in what was recorded."""
+        return self.events().self_cpu_time_total
+
+    def total_average(self) -> FunctionEventAvg:
+        """Return the sums over all `events()`."""
+        return self.events().total_average()
 
     def __str__(self) -> str:
         return "<profile: nothing recorded>" if self._done is None else self.table()

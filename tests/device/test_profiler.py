@@ -318,3 +318,56 @@ def test_the_summary_is_complete(device: Any) -> None:
         assert part in text, text
     assert "largest" not in clgrad.memory_summary(device, abbreviated=True)
     del x, y
+
+
+def test_events_of_functions(device: Any) -> None:
+    from clgrad.autograd.profiler import FunctionEvent, FunctionEventAvg
+    from clgrad.autograd.profiler import profile as legacy
+
+    x = normal(device, 10, 10).requires_grad_()
+    w, b = normal(device, 7, 10), normal(device, 7)
+    with legacy(use_kineto=clgrad.autograd.kineto_available(), record_shapes=True) as prof:
+        assert clgrad.autograd._profiler_enabled()
+        with record_function("outer"):
+            y = x * 2 + 4
+            with record_function("inner"):
+                y = y - 1
+        (F.linear(y / 3, w, b)).sum().backward()
+    assert not clgrad.autograd._profiler_enabled()
+    events = prof.function_events
+    names = [event.name for event in events]
+    wanted = ["outer", "aten::mul", "aten::add", "inner", "aten::sub", "aten::div"]
+    places = [names.index(name) for name in wanted]
+    assert places == sorted(places)
+    outer, mul, _, inner, sub, div = (events[k] for k in places)
+    assert mul.cpu_parent is inner.cpu_parent is outer and sub.cpu_parent is inner
+    assert div.cpu_parent is None and mul.input_shapes[0] == [10, 10]
+    assert inner in outer.cpu_children and inner.cpu_time_total <= outer.cpu_time_total
+    assert outer.self_cpu_time_total == outer.cpu_time_total - sum(
+        child.cpu_time_total for child in outer.cpu_children
+    )
+    assert prof.total_average().count == len(events) == sum(a.count for a in events.key_averages())
+    assert any(event.device_time > 0 and event.thread == str(device) for event in events)
+    assert prof.self_cpu_time_total > 0 and str(prof) == prof.table()
+
+    with legacy(enabled=False) as off:
+        assert not clgrad.autograd._profiler_enabled()
+    assert "nothing recorded" in str(off)
+
+    total = FunctionEventAvg()
+    for start, end in ((10, 15), (20, 30)):
+        total.add(FunctionEvent(id=0, name="foo", thread=0, start_us=start, end_us=end))
+    total.add(total)
+    assert (total.key, total.count, total.cpu_time_total, total.cpu_time) == ("foo", 4, 30, 7.5)
+
+
+def test_what_happened_within_what() -> None:
+    from clgrad.autograd.profiler import EventList, FunctionEvent
+
+    spans = [(1, 0, 1), (1, 1, 2), (0, 0, 2), (0, 1, 2), (0, 1, 3)]
+    events = EventList(
+        FunctionEvent(id=k, name="", thread=thread, start_us=start, end_us=end)
+        for k, (thread, start, end) in enumerate(spans)
+    )
+    events._populate_cpu_children()
+    assert [[child.id for child in event.cpu_children] for event in events] == [[], [], [], [], [3]]

@@ -330,6 +330,21 @@ def _share_version(source: Tensor, made: Tensor) -> None:
         made._counter = source._family()
 
 
+def _turned(value: Value, have: tuple[Level, ...], want: Sequence[Level], numel: int) -> Value:
+    """Return samples of `numel` elements that lie in the order of `have` in that of `want`."""
+    strides, step = {}, numel
+    for level in reversed(have):
+        strides[level] = step
+        step *= level.size
+    if not step:
+        return value
+    layout = Layout(
+        (*[level.size for level in want], numel), (*[strides[level] for level in want], 1), 0
+    )
+    sig = signature(OPS["copy"], (meta_of(value.dtype, layout, value.device),), ())
+    return _outside(dispatch.backend.record(sig, (value,), ()))
+
+
 def enter(x: Tensor, dim: int, level: Level) -> Tensor:
     """Return what stands within a level for a sample of `x`, which has them along `dim`."""
     moved: Any = x.movedim(dim, 0)
@@ -342,7 +357,12 @@ def enter(x: Tensor, dim: int, level: Level) -> Tensor:
     levels = frozenset((level,))
     if isinstance(value, Batched):
         levels |= value.levels
-    inner = Batched(_outside(value), (*own_of(value), level), levels, numel)
+    have = (*own_of(value), level)
+    own = tuple(sorted(have, key=lambda one: one.number))
+    inside = _outside(value)
+    if own != have:  # the backward pass of a level that is older than those that are open
+        inside = _turned(inside, have, own, numel)
+    inner = Batched(inside, own, levels, numel)
     made = wrap(Storage(inner), fresh_meta(meta.dtype, meta.shape[1:], meta.device))
     _share_version(x, made)
     if forward.open and mode.forward:
@@ -355,11 +375,13 @@ def leave(x: Tensor, level: Level) -> Tensor:
     value, meta = x._storage.value, x._meta
     own, numel, step = own_of(value), value.numel, 0
     levels = (value.levels if isinstance(value, Batched) else frozenset()) - {level}
+    made = _outside(value)
     if level in own:
-        own, step = tuple([one for one in own if one is not level]), numel
+        have, own, step = own, tuple([one for one in own if one is not level]), numel
+        if have != (*own, level):
+            made = _turned(made, have, (*own, level), numel)
         numel *= level.size
     layout = meta.layout
-    made = _outside(value)
     over = Layout((level.size, *layout.shape), (step, *layout.strides), layout.offset)
     inner = Batched(made, own, levels, numel) if levels else made
     result = wrap(Storage(inner), meta_of(meta.dtype, over, meta.device))

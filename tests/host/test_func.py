@@ -310,3 +310,28 @@ def test_names_that_programs_for_torch_import() -> None:
         return [net(x), batched, *state]
 
     same(normed)
+
+
+def test_jacobians_of_jacobians() -> None:
+    def vectors(m: Any) -> Any:
+        x, w = inputs(m)
+        f = lambda t: (w @ t.sin()).tanh() * t.prod()  # noqa: E731
+        rev, fwd = m.func.jacrev, m.func.jacfwd
+        made = [outer(inner(f))(x) for outer in (rev, fwd) for inner in (rev, fwd)]
+        made += [
+            fwd(fwd(rev(f)))(x),
+            fwd(rev(fwd(f)))(x),
+            rev(fwd(fwd(f)))(x),
+            m.func.hessian(f)(x),
+        ]
+        return [*made, m.func.vmap(m.func.hessian(f))(w), fwd(m.func.vmap(fwd(f)))(w)]
+
+    def mapped(m: Any) -> Any:
+        x, w = inputs(m)
+        f = lambda t: m.func.vmap(lambda u: (u * t.sin()).cumsum(0), out_dims=1)(w)  # noqa: E731
+        g = lambda t: m.func.vmap(lambda u: u * (w @ t).sum() ** 2)(x)  # noqa: E731
+        empty = m.func.jacfwd(m.func.jacrev(lambda t: t[:0] * t.sum()))(x).shape
+        return [m.func.jacfwd(f)(x), m.func.jacfwd(g)(x), m.func.hessian(g)(x), list(empty)]
+
+    same(vectors)
+    same(mapped)

@@ -317,9 +317,13 @@ def jacobian(
     return done[0] if one else tuple(done)
 
 
+class UnknownStrategyError(ClgradValueError, AssertionError):
+    """A way to compute Jacobians that there is not."""
+
+
 def _check_strategy(strategy: str) -> None:
     if strategy not in ("forward-mode", "reverse-mode"):
-        raise ClgradValueError(
+        raise UnknownStrategyError(
             'Expected strategy to be either "forward-mode" or "reverse-mode", got '
             f"{strategy!r}. Hint: forward mode is for more outputs than inputs."
         )

@@ -335,3 +335,10 @@ def test_jacobians_of_jacobians() -> None:
 
     same(vectors)
     same(mapped)
+
+
+def test_a_strategy_that_there_is_not() -> None:
+    for name, option in (("jacobian", "strategy"), ("hessian", "outer_jacobian_strategy")):
+        function = getattr(clgrad.autograd.functional, name)
+        with pytest.raises(AssertionError, match="Expected strategy to be either"):
+            function(lambda t: t.sum(), None, **{option: "sideways"})

@@ -71,19 +71,22 @@ def _pack(
     # broadcast batch dimensions are packed once
     sizes = [size if operand.batch[d] else 1 for d, size in enumerate(form.batch)]
     batch: list[Arg] = []
-    for size, stride in zip(sizes, operand.batch, strict=True):
-        batch += _ints(size, stride)
+    for d, size in enumerate(sizes):
+        batch += _ints(size, operand.batch[d], *(x.batch[d] for x in operand.fed))
     access = "lines" if operand.first == 1 else "k" if operand.second == 1 else "strided"
-    spec = PackSpec(operand.dtype, form.acc, width, vectors, access, len(form.batch))
+    spec = PackSpec(
+        operand.dtype, form.acc, width, vectors, access, len(form.batch), operand.prologue_spec()
+    )
     matrix = panels * width * vectors * depth
     launch = LoweredLaunch(
         spec,
         (*operand.pointer, ("temp", len(temporaries)),
-         *_ints(lines, depth, operand.first, operand.second, part), *batch),
+         *_ints(lines, depth, operand.first, operand.second, part), *operand.fed_args(), *batch),
         (panels, tuning.ceil_div(depth, part), prod(sizes)),
         (1, 1, 1),
     )  # fmt: skip
     operand.dtype = form.acc
+    operand.prologue, operand.fed, operand.fed_numbers = None, [], range(0)
     operand.buffer, operand.offset = ("temp", len(temporaries)), ("int", 0)
     for d in reversed(range(len(sizes))):
         operand.batch[d] = matrix * prod(sizes[d + 1 :]) if operand.batch[d] else 0
@@ -117,7 +120,8 @@ class _Cut:
 
     def operands(self, form: Form) -> list[Operand]:
         """Return the arrays whose batch strides the main kernel takes."""
-        return [form.a, form.b, *(form.extras if self.epilogue else [])]
+        beside = [*form.a.fed, *form.b.fed]
+        return [form.a, form.b, *beside, *(form.extras if self.epilogue else [])]
 
 
 def _merge(form: Form, cut: _Cut, traits: DeviceTraits) -> tuple[LoweredLaunch, ...]:
@@ -145,7 +149,7 @@ def _lower_tiles(form: Form, tile: Tile, traits: DeviceTraits) -> Lowered:
     b_access = "rows"
     if tile.pack_b or not form.columns_adjacent:
         b_access = "packed"
-        lines = replace(form.b, first=form.b.second, second=form.b.first)
+        lines = form.b.turned()
         launches.append(
             _pack(form, lines, form.n, form.k, tile.width, tile.columns, temporaries, traits)
         )  # fmt: skip
@@ -164,13 +168,14 @@ def _lower_tiles(form: Form, tile: Tile, traits: DeviceTraits) -> Lowered:
     spec = TileSpec(
         form.a.dtype, form.b.dtype, cut.out, form.acc, tile.rows, tile.columns, tile.width,
         a_access, b_access, len(form.batch), cut.parts > 1, cut.epilogue,
+        form.a.prologue_spec(), form.b.prologue_spec(),
     )  # fmt: skip
     launches.append(
         LoweredLaunch(
             spec,
             (*form.a.pointer, *form.b.pointer, cut.target,
              *_ints(form.m, form.n, form.k, form.a.first, form.a.second, form.b.first, tiles),
-             *cut.args, *form.batch_args(cut.operands(form)), *cut.extra_args),
+             *cut.args, *form.fed_args(), *form.batch_args(cut.operands(form)), *cut.extra_args),
             (panels, tuning.ceil_div(row_tiles, tiles), form.batches * cut.parts),
             (1, 1, 1),
         )
@@ -184,7 +189,7 @@ def _lower_dots(form: Form, tile: Dot, traits: DeviceTraits) -> Lowered:
     launches: list[LoweredLaunch] = []
     if tile.pack_a:
         # a row's steps along k lie in panels that hold those of all rows
-        lines = replace(form.a, first=form.a.second, second=form.a.first)
+        lines = form.a.turned()
         launches.append(_pack(form, lines, form.k, form.m, tile.width, 1, temporaries, traits))
         form.a = replace(lines, first=tile.width)
     panels = tuning.ceil_div(form.n, tile.columns)
@@ -197,13 +202,14 @@ def _lower_dots(form: Form, tile: Dot, traits: DeviceTraits) -> Lowered:
     spec = DotSpec(
         form.a.dtype, form.b.dtype, cut.out, form.acc, tile.rows, tile.columns, tile.width,
         tile.pack_a, len(form.batch), cut.parts > 1, cut.epilogue,
+        form.a.prologue_spec(), form.b.prologue_spec(),
     )  # fmt: skip
     launches.append(
         LoweredLaunch(
             spec,
             (*form.a.pointer, *form.b.pointer, cut.target,
              *_ints(form.m, form.n, form.k, form.a.first, form.b.second, tiles),
-             *cut.args, *form.batch_args(cut.operands(form)), *cut.extra_args),
+             *cut.args, *form.fed_args(), *form.batch_args(cut.operands(form)), *cut.extra_args),
             (panels, tuning.ceil_div(row_tiles, tiles), form.batches * cut.parts),
             (1, 1, 1),
         )
@@ -231,12 +237,13 @@ def _lower_groups(form: Form, slab: Slab, traits: DeviceTraits) -> Lowered:
         slab.copy_width(slab.tile_m, a_along_k, form.a.vector_width(form.m, form.k)),
         slab.copy_width(slab.tile_n, not b_along_n, form.b.vector_width(form.k, form.n)),
         c_width, len(form.batch), cut.parts > 1, cut.epilogue,
+        form.a.prologue_spec(), form.b.prologue_spec(),
     )  # fmt: skip
     main = LoweredLaunch(
         spec,
         (*form.a.pointer, *form.b.pointer, cut.target,
          *_ints(form.m, form.n, form.k, form.a.first, form.a.second, form.b.first, form.b.second),
-         *cut.args, *form.batch_args(cut.operands(form)), *cut.extra_args),
+         *cut.args, *form.fed_args(), *form.batch_args(cut.operands(form)), *cut.extra_args),
         # all groups in one dimension: some devices take no more than 65535 in the others
         (across * down * form.batches * cut.parts * slab.breadth, slab.height),
         (slab.breadth, slab.height),
@@ -278,8 +285,44 @@ def lower_matmul(problem: MatmulProblem, traits: DeviceTraits) -> Lowered:
     check_problem(problem)
     if problem.m == 0 or problem.n == 0 or prod(problem.batch) == 0:
         return Lowered((), ())
-    choice = choose(FAMILY, problem, traits)
-    return _lower(problem, choice or candidates(problem, traits)[0], traits)
+    choice = _chosen(problem, traits)
+    return _lower(problem, _with_prologues(choice, small_form(problem)), traits)
+
+
+def _chosen(problem: MatmulProblem, traits: DeviceTraits) -> Choice:
+    """Return how to compute a problem; prologues leave that, and so the bits, as they are."""
+    plain = replace(problem, prologues=(None, None))
+    return choose(FAMILY, plain, traits) or candidates(plain, traits)[0]
+
+
+def _with_prologues(choice: Choice, form: Form) -> Choice:
+    """Let operands be made once, while they are packed, if a loop would make them often."""
+    if isinstance(choice, Tile | Dot) and form.a.prologue is not None:
+        often = _readings(form.n, choice) > tuning.FED_READS
+        choice = replace(choice, pack_a=choice.pack_a or often)
+    if isinstance(choice, Tile) and form.b.prologue is not None:
+        often = tuning.ceil_div(form.m, choice.rows) > tuning.FED_READS
+        choice = replace(choice, pack_b=choice.pack_b or often)
+    return choice
+
+
+def _readings(n: int, choice: Tile | Dot) -> int:
+    """Return how often an element of A is read."""
+    return tuning.ceil_div(n, choice.columns * (choice.width if isinstance(choice, Tile) else 1))
+
+
+def takes_prologue(problem: MatmulProblem, operand: int, traits: DeviceTraits) -> bool:
+    """Return whether operand 0 or 1 is better made where a product reads it than stored before."""
+    if 0 in (problem.m, problem.n, problem.k, *problem.batch):
+        return False
+    choice = _chosen(problem, traits)
+    form = small_form(problem)
+    if isinstance(choice, Tile) and form.a.buffer == ("in", operand):
+        # elements of A are scalars: packing them costs as much as storing them
+        return choice.pack_a or _readings(form.n, choice) <= tuning.FED_READS
+    if isinstance(choice, Dot) and form.b.buffer == ("in", operand):
+        return tuning.ceil_div(form.m, choice.rows) <= tuning.FED_DOTS
+    return not isinstance(choice, Lanes)
 
 
 def _lower(problem: MatmulProblem, choice: Choice, traits: DeviceTraits) -> Lowered:

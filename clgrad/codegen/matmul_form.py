@@ -6,12 +6,13 @@ a product is computed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd, prod
 
 from clgrad.codegen.checks import CheckSpec
+from clgrad.codegen.matmul_prologue import FedExtraSpec, PrologueSpec
 from clgrad.codegen.matmul_specs import EpilogueSpec, ExtraSpec, sum_dtype
-from clgrad.codegen.spec import Arg, Epilogue
+from clgrad.codegen.spec import Arg, Epilogue, Prologue
 from clgrad.dtypes import DType
 from clgrad.errors import DTypeError, ShapeError
 from clgrad.expr import Expr
@@ -29,6 +30,8 @@ class MatmulProblem:
         a_dtype, b_dtype, out_dtype: as stored. Sums are made in `sum_dtype(a_dtype, b_dtype)`.
         epilogue: None writes the sums as they are. Floating point only.
         aligned: for A and B a power of two, at most 4, that divides their offset.
+        prologues: for A and B None, or how they are made of what lies in memory as they would.
+            Floating point only.
     """
 
     m: int
@@ -42,15 +45,22 @@ class MatmulProblem:
     out_dtype: DType
     epilogue: Epilogue | None = None
     aligned: tuple[int, int] = (1, 1)
+    prologues: tuple[Prologue | None, Prologue | None] = (None, None)
 
 
+_KINDS = {0: "broadcast", 1: "contiguous"}
 _INDEX: Arg = ("index",)
 """Stands for the buffer of an operand that is the number of the element."""
 
 
 @dataclass(slots=True)
 class Operand:
-    """One array of the small form: strides of the batch dimensions, then of two matrix axes."""
+    """One array of the small form: strides of the batch dimensions, then of two matrix axes.
+
+    Attributes:
+        prologue: how it is made of what is stored, with `fed` as its operands beside; the positions
+            of its numbers among those of both are in `fed_numbers`.
+    """
 
     dtype: DType
     batch: list[int]
@@ -60,6 +70,10 @@ class Operand:
     offset: Arg
 
     aligned: int = 1
+    prologue: Prologue | None = None
+    made: DType | None = None
+    fed: list[Operand] = field(default_factory=list)
+    fed_numbers: range = range(0)
 
     @property
     def pointer(self) -> tuple[Arg, ...]:
@@ -71,6 +85,38 @@ class Operand:
         if 1 not in (self.first, self.second):
             return 1
         return gcd(self.aligned, *ends, *self.batch)
+
+    def turned(self) -> Operand:
+        """Return the same array with its two axes exchanged."""
+        fed = [replace(x, first=x.second, second=x.first) for x in self.fed]
+        return replace(self, first=self.second, second=self.first, fed=fed)
+
+    def turn(self) -> None:
+        """Exchange the two axes."""
+        for x in (self, *self.fed):
+            x.first, x.second = x.second, x.first
+
+    def prologue_spec(self) -> PrologueSpec | None:
+        """Return the baked part of the prologue."""
+        if self.prologue is None:
+            return None
+        assert self.made is not None
+        extras = tuple(
+            FedExtraSpec(
+                x.dtype, _KINDS.get(x.first, "strided"), _KINDS.get(x.second, "strided")
+            )
+            for x in self.fed
+        )  # fmt: skip
+        return PrologueSpec(
+            self.prologue.expr, self.dtype, self.made, extras, self.prologue.numbers
+        )
+
+    def fed_args(self) -> tuple[Arg, ...]:
+        """Return the arguments in the order of `fed_parameters` in `_gemm.j2`."""
+        args: list[Arg] = []
+        for x in self.fed:
+            args += [*x.pointer, ("int", x.first), ("int", x.second)]
+        return (*args, *(("fed_number", k) for k in self.fed_numbers))
 
 
 @dataclass(slots=True)
@@ -98,9 +144,8 @@ class Form:
         """Return the baked part of the epilogue."""
         if self.expr is None:
             return None
-        kinds = {0: "broadcast", 1: "contiguous"}
         extras = tuple(
-            ExtraSpec(x.dtype, kinds.get(x.second, "strided"), x.buffer == _INDEX)
+            ExtraSpec(x.dtype, _KINDS.get(x.second, "strided"), x.buffer == _INDEX)
             for x in self.extras
         )
         return EpilogueSpec(self.expr, extras, self.numbers, self.checks)
@@ -117,6 +162,10 @@ class Form:
             args.append(("int", size))
             args.extend(("int", operand.batch[d]) for operand in operands)
         return tuple(args)
+
+    def fed_args(self) -> tuple[Arg, ...]:
+        """Return the arguments of the prologues that are left."""
+        return (*self.a.fed_args(), *self.b.fed_args())
 
     def extra_args(self) -> tuple[Arg, ...]:
         """Return the arguments in the order of `extra_parameters` in `_gemm.j2`."""
@@ -153,6 +202,11 @@ def check_problem(problem: MatmulProblem) -> None:
             f"matmul: an epilogue on {problem.a_dtype.name} sums, which wrap around in unsigned "
             "registers. Expected a floating-point product. Hint: run the epilogue as its own op."
         )
+    if problem.prologues != (None, None) and not floating:
+        raise DTypeError(
+            f"matmul: a prologue of {problem.a_dtype.name} operands, which are read as unsigned. "
+            "Expected a floating-point product. Hint: run the prologue as its own op."
+        )
 
 
 def small_form(problem: MatmulProblem) -> Form:
@@ -174,7 +228,9 @@ def small_form(problem: MatmulProblem) -> Form:
          for i, x in enumerate(epilogue.extras)] if epilogue else [],
         epilogue.numbers if epilogue else (), epilogue.checks if epilogue else (),
     )  # fmt: skip
-    arrays = [form.a, form.b, *form.extras]
+    for operand_, made in zip((form.a, form.b), problem.prologues, strict=True):
+        _feed(form, operand_, made)
+    arrays = [form.a, form.b, *form.a.fed, *form.b.fed, *form.extras]
     for d in reversed(range(len(form.batch))):
         size = form.batch[d]
         merges = d + 1 < len(form.batch) and all(
@@ -192,18 +248,34 @@ def small_form(problem: MatmulProblem) -> Form:
         form.m, form.n = 1, form.m
         form.a, form.b = form.b, form.a
         for x in [form.a, form.b, *form.extras]:
-            x.first, x.second = x.second, x.first
+            x.turn()
     return form
+
+
+def _feed(form: Form, operand: Operand, prologue: Prologue | None) -> None:
+    """Let `operand` be made of what is stored in its place."""
+    if prologue is None:
+        return
+    operands = len(form.a.fed) + len(form.b.fed)
+    numbers = max(form.a.fed_numbers.stop, form.b.fed_numbers.stop)
+    operand.prologue, operand.made, operand.dtype = prologue, operand.dtype, prologue.dtype
+    operand.fed = [
+        Operand(x.dtype, list(x.strides[:-2]), x.strides[-2], x.strides[-1],
+                ("fed", operands + i), ("fed_offset", operands + i))
+        for i, x in enumerate(prologue.extras)
+    ]  # fmt: skip
+    operand.fed_numbers = range(numbers, numbers + len(prologue.numbers))
 
 
 def _fold_batch_into_rows(form: Form) -> None:
     """Make one matrix of the rows of all innermost matrices where all of them meet one B."""
     while form.batch and form.b.batch[-1] == 0:
-        rows = [form.a, *form.extras]
+        rows = [form.a, *form.a.fed, *form.extras]
         if form.m > 1 and any(x.batch[-1] != x.first * form.m for x in rows):
             return
         for x in rows:
             x.first = x.batch[-1] if form.m == 1 else x.first
             x.batch.pop()
-        form.b.batch.pop()
+        for x in [form.b, *form.b.fed]:
+            x.batch.pop()
         form.m *= form.batch.pop()

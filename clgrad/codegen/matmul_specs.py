@@ -7,12 +7,14 @@ launched in `matmul`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from clgrad.codegen.checks import PARAMETERS, CheckSpec, tests
+from clgrad.codegen.matmul_prologue import PrologueSpec
 from clgrad.codegen.matmul_tuning import Slab
 from clgrad.codegen.source import SCALAR_CHARS, KernelSource
 from clgrad.codegen.template import render_kernel
@@ -24,6 +26,7 @@ from clgrad.traits import DeviceTraits
 
 _LONG = np.dtype(np.int64).char
 _INT = np.dtype(np.int32).char
+_WIDTHS = (1, 2, 4, 8, 16)
 _BAND = 8
 """Tiles that groups walk down before they go to the next column."""
 
@@ -136,6 +139,7 @@ def finish_kernel(
     epilogue: EpilogueSpec | None,
     args: tuple[str, ...],
     strides: int = 2,
+    prologues: Sequence[PrologueSpec | None] = (),
     **variables: Any,
 ) -> KernelSource:
     """Render one kernel and collect the helpers that its loads, stores and epilogue need.
@@ -144,6 +148,7 @@ def finish_kernel(
         memory: each (dtype, width) that is read or written as a vector.
         stored: dtype of what is written, in vectors of `store_width` (or of several widths).
         strides: how many strides the kernel takes for each operand of the epilogue.
+        prologues: of operands that are made where the kernel reads them.
     """
     widths = (store_width,) if isinstance(store_width, int) else store_width
     vectors = vector_access(traits)
@@ -154,9 +159,13 @@ def finish_kernel(
         if epilogue:
             read = [x.dtype for x in epilogue.extras if not x.is_index]
             pairs += [(dtype, width) for dtype in read for width in widths]
+        read = [x.dtype for made in prologues if made for x in made.extras]
+        pairs += [(dtype, width) for dtype in read for width in _WIDTHS]
         for dtype, width in pairs:
             if width > 1 and f"cg_unaligned_{dtype.cl}{width} " in source:
                 helpers[unaligned_helper(dtype.cl, dtype.itemsize, width)] = None
+    for made in prologues:
+        helpers.update(dict.fromkeys(made.helpers(source, _WIDTHS) if made else ()))
     for width in widths:
         if stored is bfloat16:
             helpers[_bfloat16_helper(width)] = None
@@ -166,8 +175,16 @@ def finish_kernel(
     return KernelSource(name=name, source=source, helpers=tuple(helpers), args=args + extras)
 
 
-def _arrays(*names: str, epilogue: EpilogueSpec | None) -> list[str]:
-    return [*names, *(f"extra{i}" for i in range(len(epilogue.extras) if epilogue else 0))]
+def _arrays(
+    *names: str, epilogue: EpilogueSpec | None, fed: tuple[PrologueSpec | None, ...] = ()
+) -> list[str]:
+    beside = [x for name, made in zip(names, fed, strict=False) if made for x in made.arrays(name)]
+    extras = [f"extra{i}" for i in range(len(epilogue.extras) if epilogue else 0)]
+    return [*names, *beside, *extras]
+
+
+def _fed_args(*prologues: PrologueSpec | None) -> tuple[str, ...]:
+    return tuple([kind for made in prologues if made for kind in made.args])
 
 
 def _fused(acc: DType, traits: DeviceTraits) -> bool:
@@ -190,19 +207,23 @@ class TileSpec:
     batch_rank: int
     split: bool = False
     epilogue: EpilogueSpec | None = None
+    a_fed: PrologueSpec | None = None
+    b_fed: PrologueSpec | None = None
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
-        arrays = _arrays("a", "b", epilogue=self.epilogue)
+        arrays = _arrays("a", "b", epilogue=self.epilogue, fed=(self.a_fed, self.b_fed))
         return finish_kernel(
             "matmul.cl.j2", "matmul", traits,
             memory=((self.b, self.width),), stored=self.out, store_width=self.width,
             epilogue=self.epilogue,
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 7,
-                  *(_LONG,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+                  *(_LONG,) * (2 * self.split), *_fed_args(self.a_fed, self.b_fed),
+                  *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
             a=self.a, b=self.b, out=self.out, acc=self.acc.cl, rows=self.rows,
             columns=self.columns, width=self.width, a_access=self.a_access,
             b_access=self.b_access, batch_rank=self.batch_rank, arrays=arrays,
+            a_fed=self.a_fed, b_fed=self.b_fed, prologues=(self.a_fed, self.b_fed),
             split=self.split, fused=_fused(self.acc, traits),
         )  # fmt: skip
 
@@ -222,19 +243,23 @@ class DotSpec:
     batch_rank: int
     split: bool = False
     epilogue: EpilogueSpec | None = None
+    a_fed: PrologueSpec | None = None
+    b_fed: PrologueSpec | None = None
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
-        arrays = _arrays("a", "b", epilogue=self.epilogue)
+        arrays = _arrays("a", "b", epilogue=self.epilogue, fed=(self.a_fed, self.b_fed))
         return finish_kernel(
             "matmul_dot.cl.j2", "matmul_dot", traits,
             memory=((self.a, self.width), (self.b, self.width)), stored=self.out, store_width=1,
             epilogue=self.epilogue,
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(_LONG,) * 6,
-                  *(_LONG,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+                  *(_LONG,) * (2 * self.split), *_fed_args(self.a_fed, self.b_fed),
+                  *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
             a=self.a, b=self.b, out=self.out, acc=self.acc.cl, rows=self.rows,
             columns=self.columns, width=self.width, a_packed=self.a_packed,
-            batch_rank=self.batch_rank, arrays=arrays, split=self.split,
+            batch_rank=self.batch_rank, arrays=arrays, a_fed=self.a_fed, b_fed=self.b_fed,
+            prologues=(self.a_fed, self.b_fed), split=self.split,
             fused=_fused(self.acc, traits),
         )  # fmt: skip
 
@@ -249,16 +274,20 @@ class PackSpec:
     vectors_per_panel: int
     access: str
     batch_rank: int
+    a_fed: PrologueSpec | None = None
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
+        arrays = _arrays("a", epilogue=None, fed=(self.a_fed,))
         return finish_kernel(
             "matmul_pack.cl.j2", "matmul_pack", traits,
             memory=((self.a, self.width),), stored=self.acc, store_width=self.width, epilogue=None,
-            args=("buffer", _LONG, "buffer", *(_LONG,) * 5, *(_LONG,) * (2 * self.batch_rank)),
+            args=("buffer", _LONG, "buffer", *(_LONG,) * 5, *_fed_args(self.a_fed),
+                  *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
             a=self.a, acc=self.acc.cl, width=self.width,
             vectors_per_panel=self.vectors_per_panel, access=self.access,
-            batch_rank=self.batch_rank, arrays=["a"],
+            batch_rank=self.batch_rank, arrays=arrays, a_fed=self.a_fed,
+            prologues=(self.a_fed,),
         )  # fmt: skip
 
 
@@ -304,21 +333,25 @@ class GroupSpec:
     batch_rank: int
     split: bool = False
     epilogue: EpilogueSpec | None = None
+    a_fed: PrologueSpec | None = None
+    b_fed: PrologueSpec | None = None
 
     def render(self, traits: DeviceTraits) -> KernelSource:
         """Return the kernel."""
-        arrays = _arrays("a", "b", epilogue=self.epilogue)
+        arrays = _arrays("a", "b", epilogue=self.epilogue, fed=(self.a_fed, self.b_fed))
         index = _LONG if self.wide_index else _INT
         return finish_kernel(
             "matmul_gpu.cl.j2", "matmul_gpu", traits,
             memory=(), stored=self.out, store_width=self.c_width, epilogue=self.epilogue,
             args=("buffer", _LONG, "buffer", _LONG, "buffer", *(index,) * 7,
-                  *(index,) * (2 * self.split), *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
+                  *(index,) * (2 * self.split), *_fed_args(self.a_fed, self.b_fed),
+                  *(_LONG,) * (self.batch_rank * (1 + len(arrays)))),
             a=self.a, b=self.b, out=self.out, acc=self.acc.cl,
             index="long" if self.wide_index else "int", **asdict(self.slab), band=_BAND,
             a_k_adjacent=self.a_k_adjacent, b_column_adjacent=self.b_column_adjacent,
             a_width=self.a_width, b_width=self.b_width, c_width=self.c_width,
-            batch_rank=self.batch_rank, arrays=arrays, split=self.split,
+            batch_rank=self.batch_rank, arrays=arrays, a_fed=self.a_fed, b_fed=self.b_fed,
+            prologues=(self.a_fed, self.b_fed), split=self.split,
             fused=_fused(self.acc, traits),
         )  # fmt: skip
 

@@ -23,6 +23,9 @@ PAGE = 4096
 _UNROLL = 4
 """Steps of k written out in local-memory kernels: compiled for sm_90 by clang 15 and ptxas, 4 steps
 take 80 registers and 16 take 254, neither spilling (tiles of 64 by 64 by 16, float32)."""
+FED_READS, FED_DOTS = 2, 4
+"""How often a kernel may make the elements of an operand again rather than have them packed or, for
+inner products, stored."""
 _LONG_K = 1024
 """Depth from which a CPU cuts k for its caches' sake."""
 _PART_K = 512

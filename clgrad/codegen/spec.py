@@ -17,9 +17,10 @@ from clgrad.traits import DeviceTraits
 
 Arg = tuple[str] | tuple[str, int | float]
 """One kernel argument. Buffers: `("in", k)` of operand k, `("out",)`, `("temp", k)` scratch,
-`("extra", k)` of the epilogue, `("flags",)` the device's error flags, `("checks",)` those of tests.
-Numbers: `("int", value)`, which may be a float, `("in_offset", k)` and `("extra_offset", k)` in
-elements, `("scalar", k)` number k of the call, `("number", k)` of the epilogue, `("flag",)` the
+`("extra", k)` of the epilogue, `("fed", k)` of the prologues, `("flags",)` the device's error
+flags, `("checks",)` those of tests. Numbers: `("int", value)`, which may be a float,
+`("in_offset", k)`, `("extra_offset", k)`, `("fed_offset", k)` in elements, `("scalar", k)` number k
+of the call, `("number", k)` of the epilogue, `("fed_number", k)` of the prologues, `("flag",)` the
 position among the flags at which this call may report (see `graph.flags`), `("check",)` that of the
 first test."""
 
@@ -96,3 +97,21 @@ class Epilogue:
     extras: tuple[ExtraOperand, ...] = ()
     numbers: tuple[DType, ...] = ()
     checks: tuple[CheckSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prologue:
+    """How an operand is made, element by element, of what is in memory in its place.
+
+    Attributes:
+        expr: typed expression over the leaves `x` (the stored element), `x0`, `x1`, ... and `s0`,
+            `s1`, ...; its value is a register of the operand's dtype.
+        dtype: of the stored elements, which lie as those of the operand would.
+        extras: the operands behind `x0`, `x1`, ..., with strides for the operand's own dims.
+        numbers: dtypes of the numbers `s0`, `s1`, ..., which are arguments.
+    """
+
+    expr: Expr
+    dtype: DType
+    extras: tuple[ExtraOperand, ...] = ()
+    numbers: tuple[DType, ...] = ()

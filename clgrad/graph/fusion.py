@@ -16,6 +16,7 @@ from clgrad.dtypes import DType, bool_
 from clgrad.expr import Expr, call, free_names, substitute
 from clgrad.expr import name as leaf
 from clgrad.expr.leaves import leaves_of
+from clgrad.graph.feeding import feed
 from clgrad.graph.fold_order import FoldOrder, fold_order, inverse
 from clgrad.graph.folding import add_fold, finish_chunks
 from clgrad.graph.group import Group, Member, Ref, squeezed
@@ -136,11 +137,11 @@ class Fusion:
                 ordered.append(group)
         if len(ordered) > 1:  # what costs the least memory traffic; of these what runs anyway
             ordered.sort(
-                key=lambda g: (self._burden(g, e, points), not self._runs(g), -len(g.reads))
+                key=lambda g: (self._burden(g, e, points), not self.runs(g), -len(g.reads))
             )
         return ordered
 
-    def _runs(self, group: Group) -> bool:
+    def runs(self, group: Group) -> bool:
         """Whether a group is a kernel by now, and not only computed again in its readers."""
         return bool(group.folds or group.stores) or any(self.stored[e] for e in group.members)
 
@@ -288,8 +289,9 @@ class Fusion:
         if entry.base is not None:
             self.store(entry.base, group)
         if sig.kind != "write":
-            for ref in entry.sources:
-                self.store(ref, group)
+            for k, ref in enumerate(entry.sources):
+                if sig.prologue is None or not feed(self, group, e, k):
+                    self.store(ref, group)
             dtype = sig.meta.dtype
             if sig.epilogue and dtype.is_floating_point:
                 # rounded to its dtype before anything else happens, as if it had been stored

@@ -62,13 +62,14 @@ class Group:
             last pointwise op that a matmul applies to its sums before it stores them.
         cost: operations per point, of the expressions in `counted`.
         inlined: entries of other groups that are computed again here, if somebody wants to know.
+        fed: operands of `single` that its kernel makes where it reads them: position -> expression.
         straight: nothing may be read through windows any more.
     """
 
     __slots__ = (
-        "before", "cost", "counted", "finish", "folds", "index", "inlined", "leaves", "members",
-        "order", "partials", "reads", "reduced", "scalars", "shape", "single", "split", "stores",
-        "straight", "tail", "values",
+        "before", "cost", "counted", "fed", "finish", "folds", "index", "inlined", "leaves",
+        "members", "order", "partials", "reads", "reduced", "scalars", "shape", "single", "split",
+        "stores", "straight", "tail", "values",
     )  # fmt: skip
 
     def __init__(self, index: int, shape: tuple[int, ...]) -> None:
@@ -89,6 +90,7 @@ class Group:
         self.finish: Group | None = None
         self.single: Ref | None = None
         self.tail: Ref | None = None
+        self.fed: dict[int, Expr] = {}
         self.cost = 0
         self.counted: set[Expr] = set()
         self.inlined: dict[Ref, Expr] = {}

@@ -7,8 +7,7 @@ so that equal work gives an equal spec, whatever was recorded around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from clgrad.codegen.loop_spec import (
     STRIDED,
@@ -20,10 +19,11 @@ from clgrad.codegen.loop_spec import (
     access_of,
 )
 from clgrad.codegen.loops import LoopSpec, loop_arguments
-from clgrad.codegen.spec import Arg, Epilogue, ExtraOperand, Spec
+from clgrad.codegen.spec import Arg, Prologue, Spec
 from clgrad.dtypes import DType
-from clgrad.expr import Expr, free_names, leaves_of, substitute, substitute_all
+from clgrad.expr import Expr, free_names, leaves_of, substitute_all
 from clgrad.expr import name as leaf
+from clgrad.graph.beside import Beside, StepArg, epilogue_of, prologue_of
 from clgrad.graph.checks import Found, Tested
 from clgrad.graph.fold_order import chunk_length
 from clgrad.graph.fusion import Entry
@@ -32,10 +32,6 @@ from clgrad.layout import Layout, collapse, permuted_collapse
 from clgrad.ops.signature import fresh_numel
 from clgrad.traits import DeviceTraits
 from clgrad.windowed import Windowed
-
-StepArg = tuple[Any, ...]
-"""`("ref", ref)` a buffer, `("temp", k)` scratch of this step, `("scalar", entry, k)` a number of
-an entry, `("int", value)`, `("flags",)` and `("flag", entry)` for its errors."""
 
 CPU_ITEMS = 64
 """Work-items on a CPU, each looping: enough to balance two to 64 cores, few enough to be cheap."""
@@ -400,14 +396,19 @@ def _kernel(
             found = tested.found(group, [(group.members[tail].expr, 0)])
         elif e in tested.kinds:
             tested.missing[e] = sig.meta.numel
-    epilogue, beside = None, _Beside()
+    epilogue, beside = None, Beside()
     if tail != e or found:
-        epilogue, beside = _epilogue(group, tail, tested, found)
-    lowered = sig.lower(sig, traits, epilogue)
+        epilogue, beside = epilogue_of(group, tail, tested, found)
+    operands: list[tuple[Ref | None, Layout]] = list(zip(entry.sources, sig.reads, strict=True))
+    fed: list[Prologue | None] = [None] * len(operands)
+    made = Beside()
+    for k, expr in group.fed.items():
+        fed[k], operands[k] = prologue_of(group, expr, sig.reads[k], made)
+    lowered = sig.lower(sig, traits, epilogue, *([tuple(fed)] if group.fed else []))
     if tested is not None and found:
         assert any(("checks",) in x.args for x in lowered.launches), f"{sig}: tests were left out"
         known |= tested.arguments(found)
-    for k, (ref, layout) in enumerate(zip(entry.sources, sig.reads, strict=True)):
+    for k, (ref, layout) in enumerate(operands):
         known["in", k] = ("ref", ref)
         known["in_offset", k] = ("int", layout.offset)
     for k, (other, layout) in enumerate(beside.operands):
@@ -415,6 +416,11 @@ def _kernel(
         known["extra_offset", k] = ("int", layout.offset)
     for k, number in enumerate(beside.numbers):
         known["number", k] = number
+    for k, (other, layout) in enumerate(made.operands):
+        known["fed", k] = ("ref", other)
+        known["fed_offset", k] = ("int", layout.offset)
+    for k, number in enumerate(made.numbers):
+        known["fed_number", k] = number
     for k in range(len(sig.scalars)):
         known["scalar", k] = ("scalar", e, k)
     launches = [
@@ -425,7 +431,7 @@ def _kernel(
         for x in lowered.launches
     ]  # fmt: skip
     reads: dict[Ref, list[tuple[Layout, int]]] = {}
-    for source, layout in [*zip(entry.sources, sig.reads, strict=True), *beside.operands]:
+    for source, layout in [*operands, *made.operands, *beside.operands]:
         if source is not None:
             reads.setdefault(source, []).append((layout, 0))
     meta = entries[tail].sig.meta
@@ -437,41 +443,3 @@ def _common(arg: Arg) -> StepArg:
     """Return an argument that is the same for a plan: a number, scratch, the flags."""
     assert arg == ("flags",) or (arg[0] in ("int", "temp") and len(arg) == 2), arg
     return arg
-
-
-@dataclass(slots=True)
-class _Beside:
-    """What an epilogue reads beside the sums: operands (ref None for an index), and numbers."""
-
-    operands: list[tuple[Ref | None, Layout]] = field(default_factory=list)
-    numbers: list[StepArg] = field(default_factory=list)
-
-
-def _epilogue(
-    group: Group, tail: Ref, tested: Tested | None, found: Sequence[Found]
-) -> tuple[Epilogue, _Beside]:
-    """Return what is applied to the sums, and what it reads beside them."""
-    beside = _Beside()
-    operands: list[ExtraOperand] = []
-    numbers: list[DType] = []
-    rename: dict[str, Expr] = {}
-    expr = group.members[tail].expr
-    for item in leaves_of([expr]):
-        if item.label == "acc":
-            continue
-        assert item.dtype is not None
-        if item.label[0] == "s":
-            entry, position, _ = group.scalars[int(item.label[1:])]
-            rename[item.label] = leaf(f"s{len(numbers)}", item.dtype)
-            numbers.append(item.dtype)
-            beside.numbers.append(
-                ("int", position) if entry is None else ("scalar", entry, position)
-            )
-            continue
-        ref, layout = group.leaves[item.label]
-        rename[item.label] = leaf(f"x{len(operands)}", item.dtype)
-        beside.operands.append((ref, layout))
-        operands.append(ExtraOperand(item.dtype, layout.strides, ref is None))
-    checks = () if tested is None else tested.specs(found, rename)
-    epilogue = Epilogue(substitute(expr, rename), tuple(operands), tuple(numbers), checks)
-    return epilogue, beside

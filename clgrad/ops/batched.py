@@ -114,8 +114,8 @@ def _product(
         space = (rows[0], a.shape[0])
         meta = fresh_meta(meta.dtype, space, meta.device)
     made = Signature(
-        sig.op, "kernel", lower=sig.lower, epilogue=True, space=space, reads=reads,
-        dtypes=sig.dtypes, meta=meta, work=sig.work * fresh_numel(sizes),
+        sig.op, "kernel", lower=sig.lower, epilogue=True, prologue=sig.prologue, space=space,
+        reads=reads, dtypes=sig.dtypes, meta=meta, work=sig.work * fresh_numel(sizes),
     )  # fmt: skip
     return made, (False, False), turned
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from math import gcd
 from typing import Any
 
-from clgrad.codegen.matmul import lower_matmul
+from clgrad.codegen.matmul import lower_matmul, takes_prologue
 from clgrad.codegen.matmul_form import MatmulProblem
-from clgrad.codegen.spec import Epilogue, Lowered
+from clgrad.codegen.spec import Epilogue, Lowered, Prologue
 from clgrad.dtypes import bool_
 from clgrad.errors import DTypeError, ShapeError
 from clgrad.layout import Layout, broadcast_shapes
@@ -43,21 +43,38 @@ def _shape(op: Op, operands: tuple[Meta, Meta], static: dict[str, Any], device: 
     batch = broadcast_shapes(a.shape[:-2], b.shape[:-2], op="matmul")
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
     return Signature(
-        op, "kernel", lower=lower_product, epilogue=True, space=(*batch, m, n),
+        op, "kernel", lower=lower_product, epilogue=True, prologue=takes, space=(*batch, m, n),
         reads=(a.layout.broadcast_to((*batch, m, k)), b.layout.broadcast_to((*batch, k, n))),
         dtypes=(a.dtype, b.dtype), meta=fresh_meta(a.dtype, (*batch, m, n), device),
         work=2 * fresh_numel(batch) * m * n * k,
     )  # fmt: skip
 
 
-def lower_product(sig: Signature, traits: DeviceTraits, epilogue: Epilogue | None) -> Lowered:
+def lower_product(
+    sig: Signature,
+    traits: DeviceTraits,
+    epilogue: Epilogue | None,
+    prologues: tuple[Prologue | None, Prologue | None] = (None, None),
+) -> Lowered:
+    return lower_matmul(_problem(sig, epilogue, prologues), traits)
+
+
+def takes(sig: Signature, operand: int, traits: DeviceTraits) -> bool:
+    return sig.meta.dtype.is_floating_point and takes_prologue(_problem(sig), operand, traits)
+
+
+def _problem(
+    sig: Signature,
+    epilogue: Epilogue | None = None,
+    prologues: tuple[Prologue | None, Prologue | None] = (None, None),
+) -> MatmulProblem:
     a, b = sig.reads
-    problem = MatmulProblem(
+    return MatmulProblem(
         m=a.shape[-2], n=b.shape[-1], k=a.shape[-1], batch=sig.space[:-2],
         a_strides=a.strides, b_strides=b.strides, a_dtype=sig.dtypes[0], b_dtype=sig.dtypes[1],
         out_dtype=sig.meta.dtype, epilogue=epilogue, aligned=(gcd(a.offset, 4), gcd(b.offset, 4)),
+        prologues=prologues,
     )  # fmt: skip
-    return lower_matmul(problem, traits)
 
 
 def _transposed(x: Any) -> Any:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clgrad.codegen.spec import Epilogue, Lowered
+from clgrad.codegen.spec import Lowered
 from clgrad.dtypes import DType, bool_, by_name
 from clgrad.errors import DeviceError, DTypeError, ShapeError
 from clgrad.expr import Expr, call, const, count_ops, free_names, typed
@@ -33,8 +33,11 @@ from clgrad.traits import DeviceTraits
 INDEX = "i"
 """Leaf that stands for the flat index of the element in the iteration space (int64)."""
 
-Lower = Callable[["Signature", DeviceTraits, Epilogue | None], Lowered]
-"""What turns a signature of the kind `kernel` into launches."""
+Lower = Callable[..., Lowered]
+"""What turns a signature of the kind `kernel` into launches: of signature, traits, epilogue
+(or None) and, where there is one, a tuple of the operands' prologues (or None)."""
+TakesPrologue = Callable[["Signature", int, DeviceTraits], bool]
+"""Whether operand k is better made where the kernel reads it than stored before."""
 
 _ids = itertools.count()
 
@@ -73,6 +76,7 @@ class Signature:
         lower: for `kernel`, `(signature, traits, epilogue or None) -> Lowered`; its operands are
             read through layouts of their own shapes.
         epilogue: for `kernel`, whether pointwise ops on the result may be part of it.
+        prologue: for `kernel`, which operands may be made where they are read; None: none.
         flagged: for `kernel`, whether it reports errors that only the device can see.
         cost: operations per element.
         work: for `kernel`, all of its operations, or 0 where nobody has counted them.
@@ -81,7 +85,8 @@ class Signature:
 
     __slots__ = (
         "cost", "covers", "dtypes", "epilogue", "expr", "flagged", "fold", "id", "kind", "lower",
-        "meta", "op", "order", "reads", "reduced", "scalars", "space", "static", "target", "work",
+        "meta", "op", "order", "prologue", "reads", "reduced", "scalars", "space", "static",
+        "target", "work",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +107,7 @@ class Signature:
         order: tuple[int, ...] = (),
         lower: Lower | None = None,
         epilogue: bool = False,
+        prologue: TakesPrologue | None = None,
         flagged: bool = False,
         work: int = 0,
     ) -> None:
@@ -121,6 +127,7 @@ class Signature:
         self.order = order
         self.lower = lower
         self.epilogue = epilogue
+        self.prologue = prologue
         self.flagged = flagged
         self.work = work
         self.static: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from clgrad.codegen.choice import valued
 from clgrad.codegen.matmul import FAMILY, lower_matmul
 from clgrad.codegen.matmul_form import MatmulProblem
 from clgrad.codegen.matmul_tuning import Dot, Lanes, Slab
-from clgrad.codegen.spec import Epilogue, ExtraOperand, Lowered
+from clgrad.codegen.spec import Epilogue, ExtraOperand, Lowered, Prologue
 
 FLOATS = [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16]
 INTS = [d for d in dtypes.ALL if d.is_integral]
@@ -364,6 +364,40 @@ def test_epilogue_gives_the_bits_of_its_formula_alone(device, flavour):
     offsets |= {("extra_offset", 0): 0, ("extra_offset", 1): 0}
     got = run(device, lower_matmul(problem, traits), arrays, offsets, np.empty_like(plain))
     assert np.array_equal(got, plain * scale + shift)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("layout", ["NN", "NT", "TN"])
+def test_prologues_of_both_operands(device, flavour, layout):
+    """A is int8 with a scale per row, B is rounded to float16 and has a scale per step of k."""
+    rng = np.random.default_rng(15)
+    traits = flavour_traits(device, flavour)
+    single, half, byte = dtypes.float32, dtypes.float16, dtypes.int8
+    made = [
+        Prologue(epilogue_of("x * x0", {"x": byte, "x0": single}), byte,
+                 (ExtraOperand(single, (1, 0)),)),
+        Prologue(epilogue_of("x * x0 + 1", {"x": half, "x0": single}), half,
+                 (ExtraOperand(single, (1, 0)),)),
+    ]  # fmt: skip
+    for m, k, n in ((37, 20, 45), (4, 70, 36), (130, 64, 68)):
+        a = rng.integers(-127, 128, (m, k)).astype(np.int8)
+        b = rng.standard_normal((k, n)).astype(np.float16)
+        rows, steps = (rng.standard_normal(size).astype(np.float32) for size in (m, k))
+        a_base = np.ascontiguousarray(a.T) if layout[0] == "T" else a
+        b_base = np.ascontiguousarray(b.T) if layout[1] == "T" else b
+        problem = MatmulProblem(
+            m, n, k, (), (1, m) if layout[0] == "T" else (k, 1),
+            (1, k) if layout[1] == "T" else (n, 1), single, single, single,
+            prologues=(made[0], made[1]),
+        )  # fmt: skip
+        arrays = {("in", 0): a_base, ("in", 1): b_base, ("fed", 0): rows, ("fed", 1): steps}
+        offsets = dict.fromkeys(
+            [(f"{what}_offset", i) for what in ("in", "fed") for i in range(2)], 0
+        )
+        got = run(device, lower_matmul(problem, traits), arrays, offsets, np.empty((m, n), "f"))
+        x = a * rows[:, None]
+        y = b.astype(np.float32) * steps[:, None] + np.float32(1)
+        assert np.allclose(got, x.astype(float) @ y, rtol=1e-5, atol=2e-3)
 
 
 def trial_error(device, problem, choice, traits):

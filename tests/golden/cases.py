@@ -22,6 +22,7 @@ CASES = {
     "sum_split": "sum --shape 1048576",
     "argmax": "argmax --set dim=-1",
     "mm": "mm --shape 64x128,128x32",
+    "mm_quantized": "--script tests/golden/programs/quantized.py",
     "conv": "--script tests/golden/programs/conv.py",
     "transpose": "transpose --derivative --shape 64x128",
     "gelu": "--script tests/golden/programs/gelu.py",

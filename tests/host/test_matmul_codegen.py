@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clgrad import dtypes
+from clgrad import dtypes, expr
 from clgrad.codegen import matmul_tuning as tuning
 from clgrad.codegen.matmul import lower_matmul
 from clgrad.codegen.matmul_form import MatmulProblem
 from clgrad.codegen.matmul_specs import DotSpec, GroupSpec, MergeSpec, PackSpec, TileSpec
+from clgrad.codegen.spec import ExtraOperand, Prologue
 from clgrad.errors import DTypeError, ShapeError
 from clgrad.traits import PRESETS, preset
 
@@ -46,6 +47,12 @@ def names(text):
     return re.findall(r"(\w+)(?:,|\)|$)", parameters, re.MULTILINE)
 
 
+SCALED = Prologue(
+    expr.typed(expr.parse("x * x0 * s0"), {"x": expr.name("x", dtypes.int8),
+               "x0": expr.name("x0", dtypes.float16), "s0": expr.name("s0", dtypes.float32)},
+               dtypes.float32),
+    dtypes.int8, (ExtraOperand(dtypes.float16, (0, 1)),), (dtypes.float32,),
+)  # fmt: skip
 CASES = [
     problem(1, 1, 1), problem(33, 65, 17), problem(33, 65, 17, tb=True), problem(5, 0, 6),
     problem(300, 600, 700), problem(300, 600, 700, tb=True, ta=True), problem(1, 100000, 1),
@@ -53,6 +60,10 @@ CASES = [
     problem(200, 300, 400, dtype=dtypes.float16), problem(20, 30, 40, dtype=dtypes.bfloat16),
     problem(20, 30, 40, dtype=dtypes.int8), problem(20, 30, 40, dtype=dtypes.int64),
     problem(20, 30, 40, dtype=dtypes.float64), problem(300, 200, 400, tb=True, dtype=dtypes.uint16),
+    replace(problem(33, 65, 17), prologues=(SCALED, SCALED)),
+    replace(problem(300, 65, 170), prologues=(SCALED, None)),
+    replace(problem(1, 640, 33, tb=True), prologues=(None, SCALED)),
+    replace(problem(65, 640, 1), prologues=(SCALED, None)),
 ]  # fmt: skip
 
 
@@ -73,7 +84,7 @@ def test_renders_for_every_preset(name, case):
         ):
             pointer = re.search(rf"\*{parameter}\b", source.source) is not None
             assert pointer == (kind == "buffer")
-            assert (kind == "buffer") == (arg[0] in ("in", "out", "temp", "extra"))
+            assert (kind == "buffer") == (arg[0] in ("in", "out", "temp", "extra", "fed"))
         assert source.source.count("{") == source.source.count("}")
         assert source.source.count("(") == source.source.count(")")
         assert not re.search(r"[ \t]$", source.source, re.MULTILINE)

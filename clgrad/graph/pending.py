@@ -229,11 +229,12 @@ class Recorder:
         """
         with self.lock:
             batch = self.batch
-            if not batch.entries:
-                if batch.leaves:
-                    self._close(batch)
+            if not batch.entries and not batch.leaves:
                 return
             self._begin_anew()
+            if not batch.entries:  # nor was one being added
+                self._close(batch)
+                return
             watch.begins(batch)
             values, live = snapshot(batch.outs)
             batch.outs = values
@@ -367,8 +368,6 @@ class Recorder:
                 value.index = -1
         batch.leaves = []
         batch.leaf_handles = []
-        if batch is self.batch:
-            self._begin_anew()
 
 
 def snapshot(outs: Sequence[Any]) -> tuple[list[Value | None], list[int]]:

@@ -7,6 +7,7 @@ order guarantees.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import clgrad
 from clgrad.creation import current
 from clgrad.graph import recorder
+from clgrad.graph.pending import Recorder
 
 THREADS = 4
 
@@ -113,6 +115,29 @@ def test_what_is_being_recorded_is_read_elsewhere(device: Any) -> None:
     recorded, _ = together(device, work, 2)
     assert recorded == 2000
     assert [made[k].tolist()[0] for k in range(0, 2000, 97)] == list(range(1, 2001, 97))
+
+
+def test_an_operand_is_entered_while_another_thread_flushes(
+    device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, enter = made(3), Recorder._leaf
+    recorder.flush()
+    others: list[threading.Thread] = []
+
+    def interrupted(self: Any, batch: Any, value: Any) -> int:
+        ref = enter(self, batch, value)
+        if not others:  # the first leaf of an empty tape, whose entry comes after it
+            others.append(threading.Thread(target=self.flush))
+            others[0].start()
+            while not self.closing:
+                time.sleep(0)
+        return ref
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "_leaf", interrupted)
+        y = x + 1
+    others[0].join()
+    assert np.array_equal(y.numpy(), x.numpy() + 1)
 
 
 def test_many_read_one_pending_value(device: Any) -> None:

@@ -27,7 +27,8 @@ _SHORT = (
     "scaled_dot_product_attention multi_head_attention_forward"
 )
 _FLOAT32 = (
-    "avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d max_unpool2d max_unpool3d "
+    "avg_pool3d adaptive_avg_pool3d adaptive_max_pool3d max_unpool1d max_unpool2d "
+    "max_unpool3d "
     "fractional_max_pool2d fractional_max_pool3d binary_cross_entropy "
     "binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy ctc_loss "
     "hinge_embedding_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss multi_margin_loss "

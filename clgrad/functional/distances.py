@@ -143,6 +143,7 @@ def cdist(
 
     Raises:
         ShapeError: fewer than two dims, or rows of different lengths.
+        DTypeError: different dtypes.
     """
     for name, x in (("X1", x1), ("X2", x2)):
         if x.ndim < 2:
@@ -157,6 +158,11 @@ def cdist(
         )
     if p < 0:
         raise ClgradRuntimeError(f"cdist only supports non-negative p values, got {p}.")
+    if x1.dtype is not x2.dtype:
+        raise DTypeError(
+            f"cdist: X1 is {x1.dtype} and X2 is {x2.dtype}. Expected one dtype. "
+            "Hint: x2.to(x1.dtype)."
+        )
     made: Tensor = apply(_cdist_op, (x1, x2), (float(p),))
     return made
 

@@ -35,10 +35,12 @@ class MinAndMax(NamedTuple):
 # ---- products ----------------------------------------------------------------------------------
 
 # Of z elements that are zero: of one, its gradient is p, the product of the others; of more, none
-# has any.
+# has any. Zero times another of the w elements that are not finite is NaN.
 _product_share = gradient_op(
-    "prod.dx", "h x v p z", "(h * p if z == 1 else 0) if x == 0 else (h * v / x if z == 0 else 0)"
-)
+    "prod.dx", "h x v p z w",
+    "h * v / x if z == 0 else (h * p if x == 0 and z == 1 else "
+    "(nan if w > (0 if x - x == 0 else 1) else 0))",
+)  # fmt: skip
 
 
 def _prod_backward(ctx: Any, g: Any) -> tuple[Any]:
@@ -51,7 +53,10 @@ def _prod_backward(ctx: Any, g: Any) -> tuple[Any]:
     zero = x == 0
     count = zero.to(g.dtype).sum(dim=dim, keepdim=True)
     rest = apply(_prod, (_where(zero, 1, x),), (dim, True, g.dtype))
-    share = (g, x, ctx.restore(y, dim, keepdim), rest, count)
+    wild = (x - x != 0).to(g.dtype).sum(dim=dim, keepdim=True)
+    if dim is None:
+        wild = _where(count > 1, 0, wild)
+    share = (g, x, ctx.restore(y, dim, keepdim), rest, count, wild)
     return (apply(_product_share, share),)
 
 

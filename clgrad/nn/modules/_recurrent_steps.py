@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from clgrad.autocasting import Switch, cast_call
 from clgrad.functional.joining import cat, stack
 from clgrad.nn import functional
 from clgrad.tensor import Tensor
@@ -57,7 +58,26 @@ def run_layers(
             any, and the projection if `projected`.
         dropout: what of the results of a layer is set to zero for the next, in training.
         counts: of packed sequences, how many go on at each step.
+
+    Under `autocast` the whole of an LSTM is in the short dtype, as PyTorch's is.
     """
+    settings: dict[str, Any] = {
+        "bias": bias, "dropout": dropout, "training": training, "bidirectional": bidirectional,
+        "projected": projected, "counts": counts,
+    }  # fmt: skip
+    if Switch.open and mode == "LSTM":
+        made: tuple[Tensor, State] = cast_call(
+            "short", _run_layers, (mode, input, begin, weights), settings
+        )
+        return made
+    return _run_layers(mode, input, begin, weights, **settings)
+
+
+def _run_layers(
+    mode: str, input: Tensor, begin: State, weights: Sequence[Sequence[Tensor]], *, bias: bool,
+    dropout: float, training: bool, bidirectional: bool, projected: bool,
+    counts: list[int] | None,
+) -> tuple[Tensor, State]:  # fmt: skip
     state = [part.unbind(0) for part in begin]
     directions = 1 + bidirectional
     ends: list[State] = []
